@@ -1,0 +1,7 @@
+//! How the shared library is linked.
+
+fn main() {
+    // lua_close unloads C libraries at a reload, while signal handlers and finalizers of this one are still in use.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    println!("cargo:rerun-if-changed=build.rs");
+}

@@ -1,0 +1,161 @@
+//! Plugin contexts (root contexts) and stream contexts: their ids and what the host keeps of each.
+
+mod ids;
+mod plugin;
+
+use std::{collections::VecDeque, sync::Arc};
+
+pub use ids::IdMap;
+pub use plugin::{Plugin, PluginContext};
+
+/// All contexts of one virtual machine. They outlive the instance: a new one is given the plugin contexts of the old.
+pub(crate) struct Contexts<S> {
+    last_id: u32,
+    free_ids: VecDeque<u32>,
+    pub plugins: IdMap<PluginEntry>,
+    pub streams: IdMap<StreamEntry<S>>,
+}
+
+impl<S> Default for Contexts<S> {
+    fn default() -> Self {
+        Self { last_id: 0, free_ids: VecDeque::new(), plugins: IdMap::default(), streams: IdMap::default() }
+    }
+}
+
+/// What the host keeps of a plugin context.
+pub(crate) struct PluginEntry {
+    pub configuration: Arc<[u8]>,
+    free_stream_ids: VecDeque<u32>,
+    /// How many stream contexts are open.
+    pub open_streams: usize,
+    /// Nobody holds the context any more: it goes when its last stream context goes.
+    pub released: bool,
+}
+
+/// What the host keeps of a stream context.
+pub(crate) struct StreamEntry<S> {
+    /// The plugin context that it belongs to.
+    pub plugin: u32,
+    pub stream: S,
+    /// The instance that knows the context.
+    pub generation: u32,
+}
+
+impl<S> Contexts<S> {
+    /// Registers a plugin context under the id that was freed first, or a new one.
+    pub fn add_plugin(&mut self, configuration: Arc<[u8]>) -> u32 {
+        let id = self.free_ids.pop_front().unwrap_or_else(|| self.new_id());
+        let entry = PluginEntry { configuration, free_stream_ids: VecDeque::new(), open_streams: 0, released: false };
+        self.plugins.insert(id, entry);
+        id
+    }
+
+    /// Forgets a plugin context. Its id is used again, those of its stream contexts are not.
+    pub fn remove_plugin(&mut self, id: u32) {
+        if self.plugins.remove(&id).is_some() {
+            self.free_ids.push_back(id);
+        }
+    }
+
+    /// Registers a stream context under the id of its plugin context's that was freed first, or a new one.
+    pub fn add_stream(&mut self, plugin: u32, stream: S, generation: u32) -> Option<u32> {
+        let entry = self.plugins.get_mut(&plugin)?;
+        entry.open_streams += 1;
+        let id = match entry.free_stream_ids.pop_front() {
+            Some(id) => id,
+            None => self.new_id(),
+        };
+        self.streams.insert(id, StreamEntry { plugin, stream, generation });
+        Some(id)
+    }
+
+    /// Forgets a stream context and returns what was kept of it.
+    pub fn remove_stream(&mut self, id: u32) -> Option<StreamEntry<S>> {
+        let stream = self.streams.remove(&id)?;
+        if let Some(plugin) = self.plugins.get_mut(&stream.plugin) {
+            plugin.open_streams -= 1;
+            plugin.free_stream_ids.push_back(id);
+        }
+        Some(stream)
+    }
+
+    /// The plugin context that `id` is or belongs to.
+    pub fn plugin_of(&self, id: u32) -> Option<&PluginEntry> {
+        let plugin = self.streams.get(&id).map_or(id, |stream| stream.plugin);
+        self.plugins.get(&plugin)
+    }
+
+    /// Whether a context of this id lives.
+    pub fn contains(&self, id: u32) -> bool {
+        self.streams.contains_key(&id) || self.plugins.contains_key(&id)
+    }
+
+    fn new_id(&mut self) -> u32 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.contains(self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contexts() -> Contexts<()> {
+        Contexts::default()
+    }
+
+    fn add_plugin(contexts: &mut Contexts<()>) -> u32 {
+        contexts.add_plugin(Arc::from(&b""[..]))
+    }
+
+    #[test]
+    fn plugin_and_stream_contexts_share_one_counter() {
+        let mut contexts = contexts();
+        assert_eq!(add_plugin(&mut contexts), 1);
+        assert_eq!(contexts.add_stream(1, (), 0), Some(2));
+        assert_eq!(add_plugin(&mut contexts), 3);
+        assert_eq!(contexts.add_stream(3, (), 0), Some(4));
+    }
+
+    #[test]
+    fn freed_ids_are_used_again_first_freed_first() {
+        let mut contexts = contexts();
+        add_plugin(&mut contexts);
+        for id in 2..=4 {
+            assert_eq!(contexts.add_stream(1, (), 0), Some(id));
+        }
+        contexts.remove_stream(3);
+        contexts.remove_stream(2);
+        assert_eq!(contexts.add_stream(1, (), 0), Some(3));
+        assert_eq!(contexts.add_stream(1, (), 0), Some(2));
+        assert_eq!(contexts.add_stream(1, (), 0), Some(5));
+    }
+
+    #[test]
+    fn a_new_plugin_context_takes_a_freed_id_and_not_its_stream_ids() {
+        let mut contexts = contexts();
+        add_plugin(&mut contexts);
+        contexts.add_stream(1, (), 0);
+        contexts.remove_stream(2);
+        contexts.remove_plugin(1);
+        assert_eq!(add_plugin(&mut contexts), 1);
+        assert_eq!(contexts.add_stream(1, (), 0), Some(3));
+    }
+
+    #[test]
+    fn the_counter_wraps_past_ids_in_use_and_zero() {
+        let mut contexts = contexts();
+        add_plugin(&mut contexts);
+        contexts.last_id = u32::MAX;
+        assert_eq!(contexts.add_stream(1, (), 0), Some(2));
+    }
+
+    #[test]
+    fn a_stream_of_an_unknown_plugin_context_is_refused() {
+        assert_eq!(contexts().add_stream(7, (), 0), None);
+    }
+}

@@ -1,0 +1,100 @@
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
+
+use crate::{
+    error::CallError,
+    host::Host,
+    vm::{Event, Outcome, Vm},
+};
+
+/// A loaded plugin. It lives as long as a handle or one of its contexts.
+pub struct Plugin<H: Host> {
+    vm: RefCell<Vm<H>>,
+    /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
+    released: RefCell<VecDeque<u32>>,
+}
+
+impl<H: Host> Plugin<H> {
+    pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
+        vm.log_info("loaded wasm plugin");
+        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default() })
+    }
+
+    /// Creates a plugin context with this configuration.
+    ///
+    /// # Errors
+    /// When the guest traps or refuses it.
+    pub fn configure(self: &Rc<Self>, configuration: &[u8]) -> Result<PluginContext<H>, CallError> {
+        let id = self.enter(|vm| vm.configure(Arc::from(configuration)))?;
+        Ok(PluginContext { plugin: self.clone(), id })
+    }
+
+    /// Runs the callback of `event` in a stream context.
+    ///
+    /// # Errors
+    /// When the guest traps, or did so since the stream context was opened.
+    pub fn on_event(&self, stream_id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+        self.enter(|vm| vm.on_event(stream_id, stream, event))
+    }
+
+    /// Ends a stream context: `proxy_on_done`, `proxy_on_log`, `proxy_on_delete`.
+    pub fn close_stream(&self, stream_id: u32) {
+        let _ = self.enter(|vm| {
+            vm.close_stream(stream_id);
+            Ok(())
+        });
+    }
+
+    /// Runs `call`, then what was put off meanwhile.
+    fn enter<R>(&self, call: impl FnOnce(&mut Vm<H>) -> Result<R, CallError>) -> Result<R, CallError> {
+        let mut vm = self.vm.try_borrow_mut().map_err(|_| CallError::Busy)?;
+        let result = call(&mut vm);
+        while let Some(id) = { self.released.borrow_mut().pop_front() } {
+            vm.release_plugin(id);
+        }
+        result
+    }
+
+    fn release(&self, id: u32) {
+        self.released.borrow_mut().push_back(id);
+        // Not an error when the guest runs: its call does it at its end.
+        let _ = self.enter(|_| Ok(()));
+    }
+}
+
+impl<H: Host> Drop for Plugin<H> {
+    fn drop(&mut self) {
+        self.vm.get_mut().log_info("unloaded wasm plugin");
+    }
+}
+
+/// A configured plugin. Dropping it ends the plugin context, at once or with its last stream context.
+pub struct PluginContext<H: Host> {
+    plugin: Rc<Plugin<H>>,
+    id: u32,
+}
+
+impl<H: Host> PluginContext<H> {
+    /// The id that the guest knows, > 0.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The plugin that it belongs to.
+    pub fn plugin(&self) -> &Rc<Plugin<H>> {
+        &self.plugin
+    }
+
+    /// Creates a stream context and returns its id, > 0. It must be closed by [`Plugin::close_stream`].
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn open_stream(&self, stream: H::Stream) -> Result<u32, CallError> {
+        self.plugin.enter(|vm| vm.open_stream(self.id, stream))
+    }
+}
+
+impl<H: Host> Drop for PluginContext<H> {
+    fn drop(&mut self) {
+        self.plugin.release(self.id);
+    }
+}

@@ -1,0 +1,114 @@
+//! The two channels of a hostcall's failure, and the failures of the host itself.
+
+use thiserror::Error;
+
+use crate::abi::{Status, pairs::MalformedPairs};
+
+/// Why a guest is stopped. A trap is a defect of the plugin: the message names the rule that it broke.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trap {
+    /// A pointer or a size points outside of the guest's memory.
+    #[error("access memory addr {pointer} with size {size}, but the guest has {memory} bytes of memory")]
+    OutOfBounds {
+        /// As the guest gave it.
+        pointer: u32,
+        /// As the guest gave it, in bytes.
+        size: u32,
+        /// The size of the memory, in bytes.
+        memory: usize,
+    },
+    /// The guest's allocator failed.
+    #[error("no memory: the guest's {export} returned 0 for {size} bytes")]
+    OutOfMemory {
+        /// The allocator's name.
+        export: &'static str,
+        /// What was asked for, in bytes.
+        size: u32,
+    },
+    /// A hostcall had something to return and nowhere to put it.
+    #[error("the guest exports neither proxy_on_memory_allocate nor malloc")]
+    NoAllocator,
+    /// The guest's allocator called the host.
+    #[error("{0} is not allowed while the guest's allocator runs")]
+    Restricted(&'static str),
+    /// A header map of the guest is not one.
+    #[error(transparent)]
+    MalformedPairs(#[from] MalformedPairs),
+    /// The module exports no memory, so that no hostcall can read an argument.
+    #[error("the guest exports no memory")]
+    NoMemory,
+}
+
+/// How a hostcall ends when not with `OK`: a status for the guest, or a trap that stops it.
+#[derive(Debug)]
+pub enum Failure {
+    /// The guest sees this status and goes on.
+    Status(Status),
+    /// The guest is stopped.
+    Trap(wasmtime::Error),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl From<Trap> for Failure {
+    fn from(trap: Trap) -> Self {
+        Self::Trap(trap.into())
+    }
+}
+
+impl From<MalformedPairs> for Failure {
+    fn from(malformed: MalformedPairs) -> Self {
+        Trap::from(malformed).into()
+    }
+}
+
+/// Why a module was not loaded. The messages are those of wasm-nginx-module where it has one.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The bytes are no module that the engine can compile.
+    #[error("failed to new module: {0:#}")]
+    Compile(wasmtime::Error),
+    /// The module can't be instantiated.
+    #[error("failed to new instance: {0:#}")]
+    Instantiate(wasmtime::Error),
+    /// The module has no memory.
+    #[error("the wasm plugin doesn't export memory")]
+    NoMemory,
+    /// A callback has a type that the ABI does not give it.
+    #[error("the wasm plugin exports {name} with the type {found}, but it must be {expected}")]
+    CallbackType {
+        /// The export.
+        name: &'static str,
+        /// Its type.
+        found: String,
+        /// The type that the ABI gives it.
+        expected: &'static str,
+    },
+    /// `_initialize`, `main` or `_start` failed.
+    #[error("failed to call function: {0:?}")]
+    Start(wasmtime::Error),
+}
+
+/// Why a call into a plugin did not happen or did not end well. The reason is in the log.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The guest trapped.
+    #[error("the guest trapped")]
+    Trapped,
+    /// The guest refused: a configuration, or its start.
+    #[error("the guest refused")]
+    Refused,
+    /// The context belongs to an instance that trapped since.
+    #[error("the context died with its virtual machine")]
+    Gone,
+    /// The plugin is running already: a callback may not be called from inside of a hostcall.
+    #[error("the plugin is running already")]
+    Busy,
+}

@@ -1,0 +1,7 @@
+//! One instance of a module: its memory, its allocator and the callbacks that it exports.
+
+mod exports;
+mod memory;
+
+pub(crate) use exports::{Allocator, Callbacks};
+pub use memory::GuestMemory;

@@ -1,0 +1,59 @@
+//! What a proxy implements to embed this host.
+
+use std::borrow::Cow;
+
+use crate::abi::{HeaderMap, LogLevel, Status, pairs::Pair};
+
+/// The proxy as a whole.
+pub trait Host: Clone + Send + Sync + 'static {
+    /// The proxy's handle of one HTTP stream.
+    type Stream: Stream;
+
+    /// Writes one message, to the log of `stream` or, without one, to the proxy's own.
+    ///
+    /// The message is any bytes of any length; nothing in it has a meaning.
+    fn log(&self, stream: Option<&Self::Stream>, level: LogLevel, message: &[u8]);
+
+    /// The least severe level that [`Self::log`] writes; `None` when it writes none.
+    fn log_level(&self, stream: Option<&Self::Stream>) -> Option<LogLevel>;
+}
+
+/// A change of a header map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderChange<'a> {
+    /// One more header with this value, beside those that have the name already.
+    Add(&'a [u8]),
+    /// One header with this value, in the place of all that have the name.
+    Replace(&'a [u8]),
+    /// No header of the name.
+    Remove,
+}
+
+/// One HTTP stream, as the guest sees it. A cheap handle: it is cloned at each hostcall.
+///
+/// Whatever it returns stays valid while the handle lives, also when the guest changes the stream in between.
+pub trait Stream: Clone + Send + 'static {
+    /// How many headers [`Self::headers`] gives.
+    fn header_count(&self, map: HeaderMap) -> u32;
+
+    /// All headers of `map` in their order, names in lower case; empty when the stream has no such map.
+    fn headers(&self, map: HeaderMap) -> Vec<Pair<'_>>;
+
+    /// The first header of `map` that has the name, in any case.
+    fn header(&self, map: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>>;
+
+    /// Changes a header. A change that the proxy can't make is logged by the proxy and leaves the map as it was.
+    fn change_header(&self, map: HeaderMap, name: &[u8], change: HeaderChange<'_>);
+
+    /// The body that the current callback is about; `None` outside of body callbacks.
+    fn body(&self) -> Option<&[u8]>;
+
+    /// The value of a property; segments of `path` are separated by NUL.
+    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>>;
+
+    /// Sets a property.
+    ///
+    /// # Errors
+    /// `NotFound` when the proxy has no such property, `InternalFailure` when it can't be changed. The proxy logs the reason.
+    fn set_property(&self, path: &[u8], value: &[u8]) -> Result<(), Status>;
+}

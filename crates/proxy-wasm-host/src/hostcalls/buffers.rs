@@ -1,0 +1,71 @@
+//! `proxy_get_configuration`, `proxy_get_buffer_bytes`, `proxy_get_buffer_status`.
+
+use std::sync::Arc;
+
+use crate::{
+    abi::{BufferType, Status},
+    host::{Host, Stream},
+    hostcalls::{Call, Outcome},
+};
+
+/// ABI 0.1.0: the plugin configuration. There is no VM configuration yet.
+pub fn get_configuration<H: Host>(call: &mut Call<'_, H>, pointer_out: u32, size_out: u32) -> Outcome {
+    let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;
+    call.return_bytes(&configuration, pointer_out, size_out)
+}
+
+/// What is outside of the buffer is not found; a range that ends behind it is cut.
+pub fn get_buffer_bytes<H: Host>(
+    call: &mut Call<'_, H>,
+    buffer: u32,
+    start: u32,
+    max_size: u32,
+    pointer_out: u32,
+    size_out: u32,
+) -> Outcome {
+    with_buffer(call, buffer, |call, bytes| {
+        let part = bytes.get(start as usize..).unwrap_or_default();
+        let part = &part[..part.len().min(max_size as usize)];
+        if part.is_empty() {
+            return Err(Status::NotFound.into());
+        }
+        call.return_bytes(part, pointer_out, size_out)
+    })
+}
+
+/// The flags are always 0: the ABI defines none.
+pub fn get_buffer_status<H: Host>(call: &mut Call<'_, H>, buffer: u32, size_out: u32, flags_out: u32) -> Outcome {
+    with_buffer(call, buffer, |call, bytes| {
+        let (mut memory, _) = call.memory()?;
+        memory.write_u32(size_out, u32::try_from(bytes.len()).unwrap_or(u32::MAX))?;
+        memory.write_u32(flags_out, 0)?;
+        Ok(())
+    })
+}
+
+/// Runs `read` with the buffer that the guest named.
+///
+/// Both body types name the body of the callback that runs: a plugin for wasm-nginx-module may ask for the request body
+/// while it handles the response's.
+fn with_buffer<H: Host>(
+    call: &mut Call<'_, H>,
+    buffer: u32,
+    read: impl FnOnce(&mut Call<'_, H>, &[u8]) -> Outcome,
+) -> Outcome {
+    match BufferType::try_from(buffer).map_err(|()| Status::BadArgument)? {
+        BufferType::RequestBody | BufferType::ResponseBody => {
+            let stream = call.stream()?.ok_or(Status::NotFound)?;
+            read(call, stream.body().ok_or(Status::NotFound)?)
+        }
+        BufferType::PluginConfiguration => {
+            let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;
+            read(call, &configuration)
+        }
+        _ => Err(Status::NotFound.into()),
+    }
+}
+
+fn plugin_configuration<H: Host>(call: &Call<'_, H>) -> Option<Arc<[u8]>> {
+    let state = call.state();
+    state.contexts.plugin_of(state.effective).map(|plugin| plugin.configuration.clone())
+}

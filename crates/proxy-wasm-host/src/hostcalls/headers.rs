@@ -1,0 +1,107 @@
+//! `proxy_get_header_map_*`, `proxy_set_header_map_pairs` and the changes of one header.
+
+use crate::{
+    abi::{AbiVersion, HeaderMap, Status, pairs},
+    error::Failure,
+    host::{HeaderChange, Host, Stream},
+    hostcalls::{Call, Outcome},
+};
+
+/// The size of the map in bytes, as [`get_header_map_pairs`] would return it.
+pub fn get_header_map_size<H: Host>(call: &mut Call<'_, H>, map: u32, size_out: u32) -> Outcome {
+    let map = header_map(map)?;
+    let stream = call.stream()?;
+    let headers = stream.as_ref().map(|stream| stream.headers(map)).unwrap_or_default();
+    let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
+    call.memory()?.0.write_u32(size_out, size)?;
+    Ok(())
+}
+
+/// A map that the stream does not have is empty.
+pub fn get_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, pointer_out: u32, size_out: u32) -> Outcome {
+    let map = header_map(map)?;
+    let stream = call.stream()?;
+    let headers = stream.as_ref().map(|stream| stream.headers(map)).unwrap_or_default();
+    let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
+    call.return_with(size, pointer_out, size_out, |out| pairs::encode(&headers, out))
+}
+
+/// Removes every header of the map and adds those given, in their order.
+pub fn set_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, blob: u32, blob_size: u32) -> Outcome {
+    let map = header_map(map)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
+    let headers = pairs::decode(call.bytes(blob, blob_size)?)?;
+
+    let is_pseudo = |name: &[u8]| name.starts_with(b":");
+    let old = stream.headers(map);
+    for (name, _) in old.iter().filter(|(name, _)| !is_pseudo(name)) {
+        stream.change_header(map, name, HeaderChange::Remove);
+    }
+    for (name, value) in headers {
+        let change = if is_pseudo(name) { HeaderChange::Replace(value) } else { HeaderChange::Add(value) };
+        stream.change_header(map, name, change);
+    }
+    Ok(())
+}
+
+/// The first header of the name. A missing one is `NOT_FOUND`, or in ABI 0.1.0 an empty value.
+pub fn get_header_map_value<H: Host>(
+    call: &mut Call<'_, H>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    pointer_out: u32,
+    size_out: u32,
+) -> Outcome {
+    let map = header_map(map)?;
+    let stream = call.stream()?;
+    let name = call.bytes(name, name_size)?;
+    match stream.as_ref().and_then(|stream| stream.header(map, name)) {
+        Some(value) => call.return_bytes(&value, pointer_out, size_out),
+        None if call.state().abi == AbiVersion::V0_1_0 => call.return_bytes(&[], pointer_out, size_out),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub fn add_header_map_value<H: Host>(
+    call: &mut Call<'_, H>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    value: u32,
+    value_size: u32,
+) -> Outcome {
+    let map = header_map(map)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
+    let (memory, _) = call.memory()?;
+    let value = memory.bytes(value, value_size)?;
+    stream.change_header(map, memory.bytes(name, name_size)?, HeaderChange::Add(value));
+    Ok(())
+}
+
+pub fn replace_header_map_value<H: Host>(
+    call: &mut Call<'_, H>,
+    map: u32,
+    name: u32,
+    name_size: u32,
+    value: u32,
+    value_size: u32,
+) -> Outcome {
+    let map = header_map(map)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
+    let (memory, _) = call.memory()?;
+    let value = memory.bytes(value, value_size)?;
+    stream.change_header(map, memory.bytes(name, name_size)?, HeaderChange::Replace(value));
+    Ok(())
+}
+
+pub fn remove_header_map_value<H: Host>(call: &mut Call<'_, H>, map: u32, name: u32, name_size: u32) -> Outcome {
+    let map = header_map(map)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
+    stream.change_header(map, call.bytes(name, name_size)?, HeaderChange::Remove);
+    Ok(())
+}
+
+fn header_map(map: u32) -> Result<HeaderMap, Failure> {
+    HeaderMap::try_from(map).map_err(|()| Status::BadArgument.into())
+}

@@ -1,0 +1,48 @@
+//! `proxy_send_local_response`.
+
+use crate::{
+    abi::{LogLevel, pairs},
+    host::Host,
+    hostcalls::{Call, Outcome},
+};
+
+/// A response that the guest wants instead of the upstream's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// 200..=999
+    pub status: u16,
+    /// Additional headers in the guest's order; a name may stand several times.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Empty when the proxy's own page for the status is to be sent.
+    pub body: Vec<u8>,
+}
+
+/// The last reply of a callback counts; it is sent when the callback has returned.
+#[expect(clippy::too_many_arguments, reason = "the ABI has eight")]
+pub fn send_local_response<H: Host>(
+    call: &mut Call<'_, H>,
+    status: u32,
+    _details: u32,
+    _details_size: u32,
+    body: u32,
+    body_size: u32,
+    headers: u32,
+    headers_size: u32,
+    _grpc_status: u32,
+) -> Outcome {
+    if call.stream_to_change()?.is_none() {
+        return Ok(());
+    }
+    let (memory, state) = call.memory()?;
+    let headers = pairs::decode(memory.bytes(headers, headers_size)?)?;
+    let headers = headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let body = memory.bytes(body, body_size)?.to_vec();
+    match u16::try_from(status) {
+        Ok(status @ 200..=999) => state.reply = Some(LocalReply { status, headers, body }),
+        _ => call.log(
+            LogLevel::Error,
+            format_args!("proxy_send_local_response: status {status} is not sent, it must be in 200..=999"),
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! The hostcalls: what a guest can ask of the host. One file per group, one [table] of all.
+
+mod buffers;
+mod headers;
+mod lifecycle;
+mod local_reply;
+mod log;
+mod missing;
+mod properties;
+pub mod table;
+mod time;
+
+use std::borrow::Cow;
+
+use wasmtime::{AsContextMut, Caller};
+
+use crate::{
+    abi::{LogLevel, Status},
+    error::{Failure, Trap},
+    guest::{Allocator, GuestMemory},
+    host::Host,
+    vm::State,
+};
+
+pub use local_reply::LocalReply;
+pub(crate) use missing::define_unknown_imports;
+
+/// How a hostcall ends: `OK`, another status, or a trap.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// One hostcall on its way: the guest that made it and what it may reach.
+pub(crate) struct Call<'a, H: Host> {
+    caller: Caller<'a, State<H>>,
+    name: &'static str,
+}
+
+/// The guest's memory together with the state of its store.
+///
+/// # Errors
+/// When the guest exports no memory.
+pub(crate) fn memory_of<'a, H: Host>(
+    caller: &'a mut Caller<'_, State<H>>,
+) -> Result<(GuestMemory<'a>, &'a mut State<H>), Trap> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        // A start section runs before the instance stands.
+        None => caller.get_export("memory").and_then(|export| export.into_memory()).ok_or(Trap::NoMemory)?,
+    };
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    Ok((GuestMemory::new(bytes), state))
+}
+
+impl<'a, H: Host> Call<'a, H> {
+    /// Runs a hostcall and turns its end into what wasm expects.
+    pub fn run(
+        name: &'static str,
+        caller: Caller<'a, State<H>>,
+        hostcall: impl FnOnce(&mut Self) -> Outcome,
+    ) -> wasmtime::Result<u32> {
+        match hostcall(&mut Self { caller, name }) {
+            Ok(()) => Ok(Status::Ok as u32),
+            Err(Failure::Status(status)) => Ok(status as u32),
+            Err(Failure::Trap(trap)) => Err(trap.context(name)),
+        }
+    }
+
+    pub fn state(&self) -> &State<H> {
+        self.caller.data()
+    }
+
+    pub fn state_mut(&mut self) -> &mut State<H> {
+        self.caller.data_mut()
+    }
+
+    pub fn memory(&mut self) -> Result<(GuestMemory<'_>, &mut State<H>), Trap> {
+        memory_of(&mut self.caller)
+    }
+
+    /// The `size` bytes at `pointer` in the guest's memory.
+    pub fn bytes(&mut self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
+        let (memory, _) = self.memory()?;
+        memory.into_bytes(pointer, size)
+    }
+
+    /// The stream that the call acts on; `None` in a plugin context.
+    ///
+    /// # Errors
+    /// When the guest's allocator is running, which may not use the host.
+    pub fn stream(&self) -> Result<Option<H::Stream>, Trap> {
+        if self.state().allocating {
+            return Err(Trap::Restricted(self.name));
+        }
+        Ok(self.state().effective_stream())
+    }
+
+    /// The stream that the call is about to change; when there is none, a line in the log says so.
+    pub fn stream_to_change(&self) -> Result<Option<H::Stream>, Trap> {
+        let stream = self.stream()?;
+        if stream.is_none() {
+            self.log(LogLevel::Error, format_args!("{}: there is no stream in a plugin context", self.name));
+        }
+        Ok(stream)
+    }
+
+    /// Logs where the guest's own messages of this moment go.
+    pub fn log(&self, level: LogLevel, message: std::fmt::Arguments<'_>) {
+        let text = message.as_str().map_or_else(|| Cow::from(message.to_string()), Cow::from);
+        self.state().log(level, text.as_bytes());
+    }
+
+    /// Hands `bytes` to the guest: in memory of its own allocator, pointer and size in the two out parameters.
+    /// Nothing is allocated for no bytes; the pointer is null then.
+    pub fn return_bytes(&mut self, bytes: &[u8], pointer_out: u32, size_out: u32) -> Outcome {
+        let size = u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?;
+        self.return_with(size, pointer_out, size_out, |out| out.copy_from_slice(bytes))
+    }
+
+    /// As [`Self::return_bytes`], with `fill` writing the `size` bytes in place.
+    pub fn return_with(&mut self, size: u32, pointer_out: u32, size_out: u32, fill: impl FnOnce(&mut [u8])) -> Outcome {
+        let pointer = if size == 0 { 0 } else { self.allocate(size)? };
+        let (mut memory, _) = self.memory()?;
+        fill(memory.bytes_mut(pointer, size)?);
+        memory.write_u32(pointer_out, pointer)?;
+        memory.write_u32(size_out, size)?;
+        Ok(())
+    }
+
+    fn allocate(&mut self, size: u32) -> Result<u32, Failure> {
+        let allocator = self.allocator()?;
+        self.state_mut().allocating = true;
+        let pointer = allocator.function.call(self.caller.as_context_mut(), size);
+        self.state_mut().allocating = false;
+        match pointer.map_err(Failure::Trap)? {
+            0 => Err(Trap::OutOfMemory { export: allocator.export, size }.into()),
+            pointer => Ok(pointer),
+        }
+    }
+
+    fn allocator(&mut self) -> Result<Allocator, Trap> {
+        if let Some(allocator) = &self.state().allocator {
+            return Ok(allocator.clone());
+        }
+        let exports = ["proxy_on_memory_allocate", "malloc"]
+            .map(|name| (name, self.caller.get_export(name).and_then(|export| export.into_func())));
+        let export = |name: &str| exports.iter().find(|(export, _)| *export == name).and_then(|(_, f)| *f);
+        Allocator::find(&self.caller, export).ok_or(Trap::NoAllocator)
+    }
+}

@@ -1,0 +1,29 @@
+//! A proxy-wasm host: it loads plugins that were built against the proxy-wasm ABI 0.1.0, 0.2.0 or 0.2.1 and runs them for
+//! a proxy, which implements [`Host`] and [`Stream`].
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`abi`] | statuses, enumerations and the header map codec: pure data |
+//! | [`guest`] | one instance: its memory and its exports |
+//! | [`hostcalls`] | what a guest can ask of the host, one file per group, and the table of all |
+//! | [`vm`] | the engine, compiled modules, instances, WASI |
+//! | [`context`] | plugin contexts and stream contexts: ids and lifecycle |
+//! | [`host`] | what a proxy implements |
+//!
+//! A plugin is loaded once per worker ([`vm::Engine::load`]), configured as often as the proxy has configurations for it
+//! ([`context::Plugin::configure`]), and called for each stream ([`context::PluginContext`]). Everything of one plugin
+//! belongs to one thread.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod abi;
+pub mod context;
+mod error;
+pub mod guest;
+pub mod host;
+pub mod hostcalls;
+pub mod vm;
+
+pub use error::{CallError, Failure, LoadError, Trap};
+pub use host::{HeaderChange, Host, Stream};

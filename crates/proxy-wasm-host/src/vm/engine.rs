@@ -1,0 +1,65 @@
+use std::{
+    rc::Rc,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use wasmtime::{Config, Linker, OptLevel, WasmBacktraceDetails};
+
+use crate::{
+    abi::LogLevel,
+    context::{IdMap, Plugin},
+    error::LoadError,
+    host::Host,
+    hostcalls::table,
+    vm::{Module, State, Vm, wasi},
+};
+
+/// Compiles modules and loads plugins. A process needs one.
+///
+/// It has no threads: what it compiled before a fork can be used after it, and it can compile in the child.
+pub struct Engine<H: Host> {
+    linker: Linker<State<H>>,
+    /// Compiled modules that are in use, by the SHA-256 of their bytes.
+    modules: Mutex<IdMap<Weak<Module<H>>, [u8; 32]>>,
+}
+
+impl<H: Host> Engine<H> {
+    /// # Errors
+    /// When the machine can't run the code that the engine would generate.
+    pub fn new() -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config.cranelift_opt_level(OptLevel::Speed).wasm_backtrace_details(WasmBacktraceDetails::Environment);
+        let mut linker = Linker::new(&wasmtime::Engine::new(&config)?);
+        table::link(&mut linker)?;
+        wasi::link(&mut linker)?;
+        Ok(Self { linker, modules: Mutex::default() })
+    }
+
+    /// Loads a plugin: compiles `bytes` unless they are in use already, instantiates them and runs their start functions.
+    /// `name` becomes the property `plugin_root_id`.
+    ///
+    /// # Errors
+    /// When the bytes are no module that this host can run, or their start functions trap.
+    pub fn load(&self, host: H, name: &str, bytes: &[u8]) -> Result<Rc<Plugin<H>>, LoadError> {
+        let module = self.module(host.clone(), bytes)?;
+        for line in &module.report {
+            let message = format!("plugin {name:?}: {line}");
+            host.log(None, LogLevel::Warn, message.as_bytes());
+        }
+        Vm::new(host, name.into(), module).map(Plugin::new)
+    }
+
+    fn module(&self, host: H, bytes: &[u8]) -> Result<Arc<Module<H>>, LoadError> {
+        let digest = Sha256::digest(bytes).into();
+        let mut modules = self.modules.lock();
+        if let Some(module) = modules.get(&digest).and_then(Weak::upgrade) {
+            return Ok(module);
+        }
+        let module = Arc::new(Module::compile(&self.linker, host, bytes)?);
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(digest, Arc::downgrade(&module));
+        Ok(module)
+    }
+}

@@ -1,0 +1,342 @@
+use std::sync::Arc;
+
+use wasmtime::{Instance, Store};
+use wasmtime_wasi::I32Exit;
+
+use crate::{
+    abi::{HeaderMap, LogLevel},
+    context::Contexts,
+    error::{CallError, LoadError},
+    guest::{Allocator, Callbacks},
+    host::{Host, Stream},
+    hostcalls::LocalReply,
+    vm::{Module, State},
+};
+
+/// What happened to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// `proxy_on_request_headers`
+    RequestHeaders,
+    /// `proxy_on_request_body`; [`Stream::body`] is the body.
+    RequestBody {
+        /// No more of it will come.
+        end_of_stream: bool,
+    },
+    /// `proxy_on_response_headers`
+    ResponseHeaders,
+    /// `proxy_on_response_body`; [`Stream::body`] is the chunk.
+    ResponseBody {
+        /// No more of it will come.
+        end_of_stream: bool,
+    },
+}
+
+/// What a callback left the proxy to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
+    Continue,
+    /// Answer with this and end the stream.
+    Reply(LocalReply),
+}
+
+/// The virtual machine of one plugin: its instance and its contexts.
+///
+/// A trap ends the instance, for nothing may be called on it any more. The next call builds a new one and configures the
+/// plugin contexts there as they were; stream contexts of the old instance are gone.
+pub(crate) struct Vm<H: Host> {
+    module: Arc<Module<H>>,
+    store: Store<State<H>>,
+    /// `None` once the instance trapped.
+    callbacks: Option<Callbacks>,
+    /// `proxy_on_vm_start` succeeded.
+    started: bool,
+    /// How often the instance was built anew.
+    generation: u32,
+}
+
+impl<H: Host> Vm<H> {
+    /// Instantiates the module and runs its start functions.
+    pub fn new(host: H, plugin_name: Arc<str>, module: Arc<Module<H>>) -> Result<Self, LoadError> {
+        let state = State::new(host, plugin_name, module.abi, Contexts::default());
+        let mut vm = Self { store: module.store(state), module, callbacks: None, started: false, generation: 0 };
+        vm.instantiate()?;
+        Ok(vm)
+    }
+
+    fn instantiate(&mut self) -> Result<(), LoadError> {
+        let store = &mut self.store;
+        let instance = self.module.pre.instantiate(&mut *store).map_err(LoadError::Instantiate)?;
+        let allocator = {
+            let exports =
+                ["proxy_on_memory_allocate", "malloc"].map(|name| (name, instance.get_func(&mut *store, name)));
+            Allocator::find(&*store, |name| exports.iter().find(|(export, _)| *export == name)?.1)
+        };
+        let memory = instance.get_memory(&mut *store, "memory");
+        store.data_mut().memory = memory;
+        store.data_mut().allocator = allocator;
+        let callbacks = Callbacks::resolve(&instance, &mut *store)?;
+        start(&instance, store).map_err(LoadError::Start)?;
+        store.data_mut().flush_stdio();
+        self.callbacks = Some(callbacks);
+        Ok(())
+    }
+
+    /// Creates a plugin context and configures it.
+    ///
+    /// # Errors
+    /// When the guest traps or refuses the configuration; the context is gone then.
+    pub fn configure(&mut self, configuration: Arc<[u8]>) -> Result<u32, CallError> {
+        self.revive()?;
+        let id = self.store.data_mut().contexts.add_plugin(configuration);
+        match self.configure_context(id) {
+            Ok(()) => {
+                self.store.data().log_host(LogLevel::Info, format_args!("create plugin context {id}"));
+                Ok(id)
+            }
+            Err(error) => {
+                self.delete_plugin(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// The callbacks that bring a plugin context to life.
+    fn configure_context(&mut self, id: u32) -> Result<(), CallError> {
+        self.create_context(id, 0, None)?;
+        self.start_vm(id)?;
+        let size = self.store.data().contexts.plugin_of(id).map_or(0, |plugin| plugin.configuration.len());
+        let accepted = self.call(id, None, |callbacks, store| {
+            let configure = callbacks.configure.as_ref()?;
+            Some(configure.call(store, (id, u32::try_from(size).unwrap_or(u32::MAX))))
+        });
+        let (code, result) = match accepted {
+            Ok(None | Some(1..)) => return Ok(()),
+            Ok(Some(0)) => (0, CallError::Refused),
+            Err(error) => (-1, error),
+        };
+        self.log_error(format_args!("failed to configure plugin context {id}, rc: {code}"));
+        Err(result)
+    }
+
+    /// `proxy_on_vm_start`, once per instance, for the plugin context that is created first.
+    fn start_vm(&mut self, id: u32) -> Result<(), CallError> {
+        if self.started {
+            return Ok(());
+        }
+        let started =
+            self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, 0))))?;
+        if started == Some(0) {
+            self.log_error(format_args!("failed to start vm for plugin context {id}, rc: 0"));
+            self.callbacks = None;
+            return Err(CallError::Refused);
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    /// Creates a stream context of a plugin context.
+    ///
+    /// # Errors
+    /// When the guest traps; the context is gone then.
+    pub fn open_stream(&mut self, plugin: u32, stream: H::Stream) -> Result<u32, CallError> {
+        self.revive()?;
+        let generation = self.generation;
+        let contexts = &mut self.store.data_mut().contexts;
+        let id = contexts.add_stream(plugin, stream.clone(), generation).ok_or(CallError::Gone)?;
+        if let Err(error) = self.create_context(id, plugin, Some(stream)) {
+            self.store.data_mut().contexts.remove_stream(id);
+            return Err(error);
+        }
+        self.store.data().log_host(LogLevel::Info, format_args!("create http context {id}"));
+        Ok(id)
+    }
+
+    /// Runs the callback of `event`.
+    ///
+    /// # Errors
+    /// When the guest traps, or did so since the context was created.
+    pub fn on_event(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+        self.living_stream(id)?;
+        let body_size = stream.body().map_or(0, |body| u32::try_from(body.len()).unwrap_or(u32::MAX));
+        let counted = stream.clone();
+        self.call(id, Some(stream), |callbacks, store| match event {
+            Event::RequestHeaders => {
+                let headers = callbacks.request_headers.as_ref()?;
+                Some(headers.call(store, id, counted.header_count(HeaderMap::RequestHeaders), true))
+            }
+            Event::ResponseHeaders => {
+                let headers = callbacks.response_headers.as_ref()?;
+                Some(headers.call(store, id, counted.header_count(HeaderMap::ResponseHeaders), true))
+            }
+            Event::RequestBody { end_of_stream } => {
+                Some(callbacks.request_body.as_ref()?.call(store, (id, body_size, end_of_stream.into())))
+            }
+            Event::ResponseBody { end_of_stream } => {
+                Some(callbacks.response_body.as_ref()?.call(store, (id, body_size, end_of_stream.into())))
+            }
+        })?;
+        Ok(self.store.data_mut().reply.take().map_or(Outcome::Continue, Outcome::Reply))
+    }
+
+    /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.
+    pub fn close_stream(&mut self, id: u32) {
+        if self.living_stream(id).is_ok() {
+            let stream = self.store.data().contexts.streams.get(&id).map(|entry| entry.stream.clone());
+            self.mark_done(id, stream.clone());
+            let _ = self.call(id, stream.clone(), |callbacks, store| Some(callbacks.log.as_ref()?.call(store, id)));
+            self.delete_context(id, stream);
+        }
+        let Some(entry) = self.store.data_mut().contexts.remove_stream(id) else { return };
+        self.store.data().log_host(LogLevel::Info, format_args!("free http context {id}"));
+        let plugin = self.store.data().contexts.plugin_of(entry.plugin);
+        if plugin.is_some_and(|plugin| plugin.released && plugin.open_streams == 0) {
+            self.delete_plugin(entry.plugin);
+        }
+    }
+
+    /// Ends a plugin context, or lets it end with its last stream context.
+    pub fn release_plugin(&mut self, id: u32) {
+        let Some(plugin) = self.store.data_mut().contexts.plugins.get_mut(&id) else { return };
+        plugin.released = true;
+        if plugin.open_streams == 0 {
+            self.delete_plugin(id);
+        }
+    }
+
+    /// `proxy_on_done` and `proxy_on_delete` of a plugin context, which is gone afterwards.
+    fn delete_plugin(&mut self, id: u32) {
+        self.mark_done(id, None);
+        self.delete_context(id, None);
+        self.store.data_mut().contexts.remove_plugin(id);
+        self.store.data().log_host(LogLevel::Info, format_args!("free plugin context {id}"));
+    }
+
+    fn create_context(&mut self, id: u32, parent: u32, stream: Option<H::Stream>) -> Result<(), CallError> {
+        let created = self
+            .call(id, stream, |callbacks, store| Some(callbacks.context_create.as_ref()?.call(store, (id, parent))));
+        if created.is_err() {
+            self.log_error(format_args!("failed to create context {id}, rc: -1"));
+        }
+        created.map(drop)
+    }
+
+    fn mark_done(&mut self, id: u32, stream: Option<H::Stream>) {
+        if self.callbacks.is_none() {
+            return;
+        }
+        let code = match self.call(id, stream, |callbacks, store| Some(callbacks.done.as_ref()?.call(store, id))) {
+            Ok(None | Some(1..)) => return,
+            Ok(Some(0)) => 0,
+            Err(_) => -1,
+        };
+        self.log_error(format_args!("failed to mark context {id} as done, rc: {code}"));
+    }
+
+    fn delete_context(&mut self, id: u32, stream: Option<H::Stream>) {
+        if self.callbacks.is_none() {
+            return;
+        }
+        let deleted = self.call(id, stream, |callbacks, store| Some(callbacks.delete.as_ref()?.call(store, id)));
+        if deleted.is_err() {
+            self.log_error(format_args!("failed to delete context {id}, rc: -1"));
+        }
+    }
+
+    /// The one way into the guest: makes `id` the current context, runs a callback and cleans up after it.
+    /// `callback` returns `None` when the guest has none.
+    ///
+    /// # Errors
+    /// When the guest trapped, which ends the instance.
+    fn call<R>(
+        &mut self,
+        id: u32,
+        stream: Option<H::Stream>,
+        callback: impl FnOnce(&Callbacks, &mut Store<State<H>>) -> Option<wasmtime::Result<R>>,
+    ) -> Result<Option<R>, CallError> {
+        let Some(callbacks) = &self.callbacks else { return Err(CallError::Gone) };
+        let state = self.store.data_mut();
+        state.current = id;
+        state.effective = id;
+        state.stream = stream;
+        state.reply = None;
+
+        let result = callback(callbacks, &mut self.store).transpose();
+
+        let state = self.store.data_mut();
+        state.effective = id;
+        state.flush_stdio();
+        state.current = 0;
+        state.effective = 0;
+        state.stream = None;
+        result.map_err(|trap| {
+            self.callbacks = None;
+            self.store.data_mut().reply = None;
+            self.log_error(format_args!("failed to call function: {trap:?}"));
+            CallError::Trapped
+        })
+    }
+
+    /// Builds a new instance if the old one trapped.
+    ///
+    /// # Errors
+    /// When it can't be built, or refuses a configuration that its predecessor had accepted.
+    fn revive(&mut self) -> Result<(), CallError> {
+        if self.callbacks.is_some() {
+            return Ok(());
+        }
+        let old = self.store.data_mut();
+        let contexts = std::mem::take(&mut old.contexts);
+        let state = State::new(old.host.clone(), old.plugin_name.clone(), old.abi, contexts);
+        self.store = self.module.store(state);
+        self.started = false;
+        self.generation = self.generation.wrapping_add(1);
+        if let Err(error) = self.instantiate() {
+            self.log_error(format_args!("{error}"));
+            return Err(CallError::Trapped);
+        }
+        let mut ids: Vec<u32> = self.store.data().contexts.plugins.keys().copied().collect();
+        ids.sort_unstable();
+        let configured = ids.into_iter().try_for_each(|id| self.configure_context(id));
+        if configured.is_err() {
+            self.callbacks = None;
+        }
+        configured
+    }
+
+    fn living_stream(&self, id: u32) -> Result<(), CallError> {
+        let entry = self.store.data().contexts.streams.get(&id).ok_or(CallError::Gone)?;
+        if self.callbacks.is_some() && entry.generation == self.generation {
+            return Ok(());
+        }
+        Err(CallError::Gone)
+    }
+
+    fn log_error(&self, message: std::fmt::Arguments<'_>) {
+        self.store.data().log_host(LogLevel::Error, message);
+    }
+
+    /// Logs to the proxy's own log that the plugin was loaded or unloaded.
+    pub fn log_info(&self, message: &str) {
+        self.store.data().log_host(LogLevel::Info, format_args!("{message}"));
+    }
+}
+
+/// Runs what a module runs first: `_initialize` and then `main`, or `_start`. A program that exits with 0 has succeeded.
+fn start<H: Host>(instance: &Instance, store: &mut Store<State<H>>) -> wasmtime::Result<()> {
+    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
+        initialize.call(&mut *store, ())?;
+        let Ok(main) = instance.get_typed_func::<(u32, u32), u32>(&mut *store, "main") else { return Ok(()) };
+        return exited(main.call(store, (0, 0)).map(drop));
+    }
+    let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") else { return Ok(()) };
+    exited(start.call(store, ()))
+}
+
+fn exited(result: wasmtime::Result<()>) -> wasmtime::Result<()> {
+    match result {
+        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine, compiled modules and the instance of a plugin.
+
+mod engine;
+mod instance;
+mod module;
+mod state;
+mod stdio;
+mod wasi;
+
+pub use engine::Engine;
+pub(crate) use instance::Vm;
+pub use instance::{Event, Outcome};
+pub(crate) use module::Module;
+pub(crate) use state::State;

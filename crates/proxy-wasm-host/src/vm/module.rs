@@ -1,0 +1,38 @@
+use wasmtime::{InstancePre, Linker, Store};
+
+use crate::{
+    abi::AbiVersion, context::Contexts, error::LoadError, host::Host, hostcalls::define_unknown_imports, vm::State,
+};
+
+/// A compiled module with all its imports resolved.
+pub(crate) struct Module<H: Host> {
+    pub pre: InstancePre<State<H>>,
+    /// The version that it declares; one that declares none is taken for the newest.
+    pub abi: AbiVersion,
+    /// What whoever loads it should know, a line each.
+    pub report: Vec<String>,
+}
+
+impl<H: Host> Module<H> {
+    /// # Errors
+    /// When `bytes` are no module, export no memory, or import something else than functions.
+    pub fn compile(linker: &Linker<State<H>>, host: H, bytes: &[u8]) -> Result<Self, LoadError> {
+        let module = wasmtime::Module::from_binary(linker.engine(), bytes).map_err(LoadError::Compile)?;
+        let abi = AbiVersion::ALL.into_iter().rfind(|version| module.get_export(version.export()).is_some());
+        let abi = abi.unwrap_or(AbiVersion::V0_2_1);
+
+        let mut linker = linker.clone();
+        let mut types = Store::new(linker.engine(), State::new(host, "".into(), abi, Contexts::default()));
+        let report = define_unknown_imports(&mut linker, &mut types, &module).map_err(LoadError::Instantiate)?;
+        let pre = linker.instantiate_pre(&module).map_err(LoadError::Instantiate)?;
+        if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {
+            return Err(LoadError::NoMemory);
+        }
+        Ok(Self { pre, abi, report })
+    }
+
+    /// A store for one instance of the module.
+    pub fn store(&self, state: State<H>) -> Store<State<H>> {
+        Store::new(self.pre.module().engine(), state)
+    }
+}

@@ -1,0 +1,91 @@
+use std::sync::Arc;
+
+use wasmtime::Memory;
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::{
+    abi::{AbiVersion, LogLevel},
+    context::Contexts,
+    guest::Allocator,
+    host::Host,
+    hostcalls::LocalReply,
+    vm::{stdio::Stdio, wasi},
+};
+
+/// What a store holds: everything that a hostcall can see besides the guest's memory.
+pub(crate) struct State<H: Host> {
+    pub host: H,
+    /// The name that the plugin was loaded with: its `plugin_root_id`.
+    pub plugin_name: Arc<str>,
+    pub abi: AbiVersion,
+    pub contexts: Contexts<H::Stream>,
+    /// The context whose callback runs; 0 outside of callbacks.
+    pub current: u32,
+    /// The context that hostcalls act on: the current one unless the guest chose another.
+    pub effective: u32,
+    /// The stream of the current context with what only this callback can see.
+    pub stream: Option<H::Stream>,
+    /// The reply that the guest asked for in this callback.
+    pub reply: Option<LocalReply>,
+    /// Known once the instance stands.
+    pub memory: Option<Memory>,
+    /// Known once the instance stands.
+    pub allocator: Option<Allocator>,
+    /// The guest's allocator runs: only logging is allowed.
+    pub allocating: bool,
+    /// One bit for each row of the hostcall table that was missed and reported.
+    pub reported: u128,
+    pub stdio: Stdio,
+    pub wasi: WasiP1Ctx,
+}
+
+impl<H: Host> State<H> {
+    pub fn new(host: H, plugin_name: Arc<str>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
+        Self {
+            host,
+            plugin_name,
+            abi,
+            contexts,
+            current: 0,
+            effective: 0,
+            stream: None,
+            reply: None,
+            memory: None,
+            allocator: None,
+            allocating: false,
+            reported: 0,
+            stdio: Stdio::default(),
+            wasi: wasi::context(),
+        }
+    }
+
+    /// The stream that hostcalls act on; `None` in a plugin context.
+    pub fn effective_stream(&self) -> Option<H::Stream> {
+        if self.effective == self.current {
+            return self.stream.clone();
+        }
+        self.contexts.streams.get(&self.effective).map(|entry| entry.stream.clone())
+    }
+
+    /// Logs where the guest's own messages of this moment go.
+    pub fn log(&self, level: LogLevel, message: &[u8]) {
+        self.host.log(self.effective_stream().as_ref(), level, message);
+    }
+
+    /// Logs to the proxy's own log, formatting only what is written.
+    pub fn log_host(&self, level: LogLevel, message: std::fmt::Arguments<'_>) {
+        if self.host.log_level(None).is_some_and(|least| level >= least) {
+            self.host.log(None, level, message.to_string().as_bytes());
+        }
+    }
+
+    /// Writes out what the guest left on stdout and stderr without an end of line.
+    pub fn flush_stdio(&mut self) {
+        if self.stdio.is_empty() {
+            return;
+        }
+        let mut stdio = std::mem::take(&mut self.stdio);
+        stdio.flush(|level, line| self.log(level, line));
+        self.stdio = stdio;
+    }
+}

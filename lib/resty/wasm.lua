@@ -1,0 +1,151 @@
+--- Runs proxy-wasm plugins. The six functions, their results and their error texts are those of wasm-nginx-module.
+
+local base = require("resty.core.base")
+base.allows_subsystem("http")
+
+local native_module = require("resty.wasm.native_module")
+local local_reply = require("resty.wasm.local_reply")
+
+local error = error
+local getmetatable = getmetatable
+local io_open = io.open
+local setmetatable = setmetatable
+local type = type
+
+local _M = {}
+
+-- Handles are tables, so that a configuration that holds one can be serialised. What they stand for is in their metatables
+-- under these keys, which nobody else has.
+local PLUGIN = {}
+local CONTEXT = {}
+
+local REQUEST_HEADERS = 0
+local REQUEST_BODY = 1
+local RESPONSE_HEADERS = 2
+local RESPONSE_BODY = 3
+
+local NO_REQUEST = -2
+
+local on_event   -- set by load: without a plugin there is no handle to call it with
+
+local function held(handle, key)
+    if type(handle) ~= "table" then
+        return nil
+    end
+    local metatable = getmetatable(handle)
+    return type(metatable) == "table" and metatable[key] or nil
+end
+
+local function failed(result, callback)
+    if result == NO_REQUEST then
+        return nil, "bad request"
+    end
+    return nil, "failed to run " .. callback
+end
+
+local function on_request_event(plugin_ctx, event, callback, body, end_of_stream)
+    local context = held(plugin_ctx, CONTEXT)
+    if not context then
+        return nil, "bad plugin ctx"
+    end
+    local result = on_event(context, event, body, end_of_stream)
+    if result == 0 then
+        return true
+    end
+    if result < 0 then
+        return failed(result, callback)
+    end
+    return local_reply.send(result)
+end
+
+local function on_response_event(plugin_ctx, event, callback, body, end_of_stream)
+    local context = held(plugin_ctx, CONTEXT)
+    if not context then
+        return nil, "bad plugin ctx"
+    end
+    local result = on_event(context, event, body, end_of_stream)
+    if result == 0 then
+        return true
+    end
+    return failed(result, callback)
+end
+
+--- Loads a plugin.
+-- @param name string: what the plugin sees as its root id
+-- @param path string: the .wasm file; a relative path starts at nginx's working directory
+-- @return the plugin, or nil and an error; the error log says more
+function _M.load(name, path)
+    local file, err = io_open(path, "rb")
+    if not file then
+        return nil, err
+    end
+    local bytes
+    bytes, err = file:read("*a")
+    file:close()
+    if not bytes then
+        return nil, err
+    end
+
+    local native
+    native, err = native_module.open()
+    if not native then
+        return nil, err
+    end
+    on_event = native.on_event
+    local plugin = native.load(name, bytes)
+    if not plugin then
+        return nil, "failed to load wasm plugin"
+    end
+    return setmetatable({plugin = name}, {[PLUGIN] = plugin})
+end
+
+--- Configures a plugin.
+-- @param plugin what load returned
+-- @param conf string: the configuration, not empty
+-- @return a plugin context, or nil and an error; the error log says more
+function _M.on_configure(plugin, conf)
+    local native_plugin = held(plugin, PLUGIN)
+    if not native_plugin then
+        return nil, "bad plugin"
+    end
+    if type(conf) ~= "string" or conf == "" then
+        return nil, "bad conf"
+    end
+    local context, index, id = native_module.open().on_configure(native_plugin, conf)
+    if not context then
+        return nil, "failed to run proxy_on_configure"
+    end
+    return setmetatable({plugin = plugin.plugin, ctx = id}, {[CONTEXT] = index, anchor = context})
+end
+
+--- Runs proxy_on_request_headers. Does not return when the plugin answers the request itself.
+-- @return true, or nil and an error
+function _M.on_http_request_headers(plugin_ctx)
+    return on_request_event(plugin_ctx, REQUEST_HEADERS, "proxy_on_http_request_headers", nil, true)
+end
+
+--- Runs proxy_on_request_body. Does not return when the plugin answers the request itself.
+-- @param body string or nil: the body, or a part of it
+-- @param end_of_body boolean: no more will come
+-- @return true, or nil and an error
+function _M.on_http_request_body(plugin_ctx, body, end_of_body)
+    if body ~= nil and type(body) ~= "string" then
+        error("bad body: a string or nil expected, got " .. type(body), 2)
+    end
+    return on_request_event(plugin_ctx, REQUEST_BODY, "proxy_on_http_request_body", body, end_of_body)
+end
+
+--- Runs proxy_on_response_headers.
+-- @return true, or nil and an error
+function _M.on_http_response_headers(plugin_ctx)
+    return on_response_event(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers", nil, true)
+end
+
+--- Runs proxy_on_response_body with the chunk of body_filter_by_lua*.
+-- @return true, or nil and an error
+function _M.on_http_response_body(plugin_ctx)
+    local chunk, end_of_body = ngx.arg[1], ngx.arg[2]
+    return on_response_event(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", chunk, end_of_body)
+end
+
+return _M

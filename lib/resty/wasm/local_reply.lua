@@ -1,0 +1,27 @@
+--- Sends the response that a plugin asked for.
+
+local native_module = require("resty.wasm.native_module")
+
+local ngx = ngx
+
+local _M = {}
+
+-- Where ngx.exit ends a request with a status.
+local PHASES = {server_rewrite = true, rewrite = true, precontent = true, access = true, content = true}
+
+--- Ends the request with this status and the body that the plugin gave; with nginx's own page when it gave none.
+-- @return nil and an error where a request can't be ended; else it does not return
+function _M.send(status)
+    local body = native_module.open().take_reply_body()
+    local phase = ngx.get_phase()
+    if not PHASES[phase] then
+        return nil, "a local reply can't be sent in phase " .. phase
+    end
+    if body then
+        ngx.status = status
+        ngx.print(body)
+    end
+    return ngx.exit(status)
+end
+
+return _M

@@ -1,0 +1,19 @@
+//! The OpenResty side of resty-wasm: the Lua module `resty.wasm.native` and access to nginx.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`lua`] | the functions that lib/resty/wasm.lua calls, and what lives behind its handles |
+//! | [`nginx`] | requests, headers, variables, the log: all through symbols that nginx and ngx_lua export |
+//! | [`worker`] | what one worker process keeps: plugin contexts and open requests |
+//!
+//! Calls go one way: Lua → [`lua`] → `proxy-wasm-host` → guest → hostcall → `Stream` → [`nginx`].
+
+mod lua;
+mod nginx;
+mod worker;
+
+/// `luaopen_resty_wasm_native`
+#[mlua::lua_module(name = "resty_wasm_native", skip_memory_check)]
+fn native(lua: &mlua::Lua) -> mlua::Result<mlua::Table> {
+    lua::open(lua)
+}

@@ -1,0 +1,108 @@
+//! The one function that runs for every request and every chunk: a plain C function, without mlua's conversions.
+
+use std::{
+    ffi::c_int,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
+};
+
+use mlua::{
+    Function, Lua,
+    ffi::{LUA_TSTRING, lua_State, lua_pushinteger, lua_toboolean, lua_tointeger, lua_tolstring, lua_type},
+};
+use proxy_wasm_host::{
+    Host,
+    abi::LogLevel,
+    vm::{Event, Outcome},
+};
+
+use super::REPLY_BODY;
+use crate::{
+    nginx::{Nginx, Request, with_caller},
+    worker,
+};
+
+/// What `on_event` returns besides the status of a reply, which is ≥ 200.
+mod result {
+    pub const CONTINUE: i64 = 0;
+    pub const FAILED: i64 = -1;
+    pub const NO_REQUEST: i64 = -2;
+}
+
+/// `on_event(index, event, body, end_of_stream)` → a number of [`result`], or the status of a reply.
+///
+/// `index` is that of a plugin context, `event` 0 to 3 in the order of [`Event`], `body` a string or nil.
+pub fn function(lua: &Lua) -> mlua::Result<Function> {
+    // SAFETY: the function keeps to lua_CFunction's contract.
+    unsafe { lua.create_c_function(on_event) }
+}
+
+/// Returns one value. Uses the one stack slot that Lua guarantees; does not raise errors, does not yield.
+unsafe extern "C-unwind" fn on_event(state: *mut lua_State) -> c_int {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: Lua calls with its running coroutine; the body is an argument and stays on the stack during the call.
+        unsafe { with_caller(state, || run(state)) }
+    }));
+    // SAFETY: as above.
+    unsafe { lua_pushinteger(state, result.unwrap_or_else(|_| report_panic()) as _) };
+    1
+}
+
+/// # Safety
+/// `state` is a running coroutine of ngx_lua whose stack holds the four arguments until this returns.
+unsafe fn run(state: *mut lua_State) -> i64 {
+    // SAFETY: the caller's contract.
+    let (index, event, body, end_of_stream, request) = unsafe {
+        (
+            lua_tointeger(state, 1),
+            lua_tointeger(state, 2),
+            body(state, 3),
+            lua_toboolean(state, 4) != 0,
+            Request::current(state),
+        )
+    };
+    let Some(request) = request else { return result::NO_REQUEST };
+    // SAFETY: the body is a Lua string on the stack, and no copy of the request with the body outlives the call.
+    let request = unsafe { request.with_body(body) };
+    let event = match event {
+        0 => Event::RequestHeaders,
+        1 => Event::RequestBody { end_of_stream },
+        2 => Event::ResponseHeaders,
+        _ => Event::ResponseBody { end_of_stream },
+    };
+    match worker::on_event(index as usize, request, event) {
+        Ok(Outcome::Continue) => result::CONTINUE,
+        Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {
+            worker::add_reply_headers(request, &reply);
+            REPLY_BODY.set(reply.body);
+            reply.status.into()
+        }
+        Ok(Outcome::Reply(_)) => {
+            let message = "a local reply to a response that has begun is not sent";
+            Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
+            result::CONTINUE
+        }
+        Err(_) => result::FAILED,
+    }
+}
+
+/// The string at `index`; `None` for nil.
+///
+/// # Safety
+/// There is a value at `index`. The bytes are valid while it is there.
+unsafe fn body(state: *mut lua_State, index: c_int) -> Option<NonNull<[u8]>> {
+    // SAFETY: the caller's contract; the value is a string, so that lua_tolstring converts nothing.
+    unsafe {
+        if lua_type(state, index) != LUA_TSTRING {
+            return None;
+        }
+        let mut size = 0;
+        let data = NonNull::new(lua_tolstring(state, index, &mut size).cast_mut().cast())?;
+        Some(NonNull::slice_from_raw_parts(data, size))
+    }
+}
+
+fn report_panic() -> i64 {
+    Nginx.log(None, LogLevel::Error, b"resty-wasm panicked: this is a defect of the library, please report it");
+    result::FAILED
+}

@@ -1,0 +1,36 @@
+//! nginx, through the symbols that it and ngx_lua export.
+//!
+//! All of this runs on nginx's one thread of a process. What a request owns stays valid until its cleanup handlers have
+//! run: its pool frees nothing before.
+
+mod cleanup;
+mod headers;
+mod log;
+mod lua_api;
+mod request;
+mod response_list;
+mod symbols;
+mod variables;
+
+pub use cleanup::on_request_end;
+pub use lua_api::{remember_lua_functions, with_caller};
+pub use request::{Phase, Request};
+pub use symbols::load as load_symbols;
+
+use proxy_wasm_host::{Host, abi::LogLevel};
+
+/// nginx, as the host of plugins.
+#[derive(Clone, Copy)]
+pub struct Nginx;
+
+impl Host for Nginx {
+    type Stream = Request;
+
+    fn log(&self, stream: Option<&Request>, level: LogLevel, message: &[u8]) {
+        log::write(stream, level, message);
+    }
+
+    fn log_level(&self, stream: Option<&Request>) -> Option<LogLevel> {
+        log::least_level(stream)
+    }
+}

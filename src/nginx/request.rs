@@ -1,0 +1,135 @@
+use std::{borrow::Cow, ffi::c_int, ptr::NonNull};
+
+use mlua::ffi::lua_State;
+use proxy_wasm_host::{
+    HeaderChange, Stream,
+    abi::{HeaderMap, Status, pairs::Pair},
+};
+
+use super::{
+    headers::{request, response},
+    symbols::{NgxRequest, Symbols},
+    variables,
+};
+
+/// A request of nginx, together with the body that the running callback is about.
+#[derive(Clone, Copy)]
+pub struct Request {
+    r: NonNull<NgxRequest>,
+    body: Option<NonNull<[u8]>>,
+}
+
+// SAFETY: the host crate asks for Send because of its dependencies. nginx runs a request on one thread, and neither the host
+// crate nor this one starts another.
+unsafe impl Send for Request {}
+
+/// The phase that Lua code runs in: a bit of `ngx_http_lua_ffi_get_phase`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Phase(c_int);
+
+impl Phase {
+    /// `log_by_lua*`: cleanup handlers that are added now do not run any more.
+    pub const LOG: Self = Self(0x10);
+}
+
+impl Request {
+    /// The request that Lua code on this coroutine handles; `None` in init_by_lua.
+    ///
+    /// # Safety
+    /// `state` is a living coroutine of ngx_lua's virtual machine.
+    pub unsafe fn current(state: *mut lua_State) -> Option<Self> {
+        // SAFETY: the caller's contract; ngx_lua only reads the coroutine's exdata.
+        let r = unsafe { (Symbols::get().ngx_http_lua_get_request)(state) };
+        NonNull::new(r).map(|r| Self { r, body: None })
+    }
+
+    /// The same request, with the body that a callback is about.
+    ///
+    /// # Safety
+    /// The bytes are valid and unchanged as long as the result or a copy of it is used.
+    pub unsafe fn with_body(self, body: Option<NonNull<[u8]>>) -> Self {
+        Self { body, ..self }
+    }
+
+    /// The same request, as it is outside of body callbacks.
+    pub fn without_body(self) -> Self {
+        Self { body: None, ..self }
+    }
+
+    /// Copies bytes into memory of the request, with a space behind them; `None` when nginx has no memory.
+    pub(super) fn allocate(self, bytes: &[u8]) -> Option<*const u8> {
+        // SAFETY: nginx allocates what is asked for besides the entry, and frees it with the request. An entry without a
+        // handler is passed over.
+        unsafe {
+            let entry = (Symbols::get().ngx_http_cleanup_add)(self.as_ptr(), bytes.len() + 1).as_ref()?;
+            let memory = entry.data.cast::<u8>();
+            memory.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            memory.add(bytes.len()).write(b' ');
+            Some(memory)
+        }
+    }
+
+    /// The request's address: equal for handles of one request, at any time of its life.
+    pub fn key(self) -> usize {
+        self.r.as_ptr() as usize
+    }
+
+    pub(super) fn as_ptr(self) -> *mut NgxRequest {
+        self.r.as_ptr()
+    }
+
+    /// Where the request is in its life.
+    pub fn phase(self) -> Option<Phase> {
+        let mut error = std::ptr::null();
+        // SAFETY: the request lives; the error is a static string that is not read.
+        let phase = unsafe { (Symbols::get().ngx_http_lua_ffi_get_phase)(self.as_ptr(), &mut error) };
+        (phase >= 0).then_some(Phase(phase))
+    }
+}
+
+impl Stream for Request {
+    fn header_count(&self, map: HeaderMap) -> u32 {
+        match map {
+            HeaderMap::RequestHeaders => request::count(*self),
+            HeaderMap::ResponseHeaders => response::count(*self),
+            _ => 0,
+        }
+    }
+
+    fn headers(&self, map: HeaderMap) -> Vec<Pair<'_>> {
+        match map {
+            HeaderMap::RequestHeaders => request::all(self),
+            HeaderMap::ResponseHeaders => response::all(self),
+            _ => Vec::new(),
+        }
+    }
+
+    fn header(&self, map: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match map {
+            HeaderMap::RequestHeaders => request::get(self, name),
+            HeaderMap::ResponseHeaders => response::get(self, name),
+            _ => None,
+        }
+    }
+
+    fn change_header(&self, map: HeaderMap, name: &[u8], change: HeaderChange<'_>) {
+        match map {
+            HeaderMap::RequestHeaders => request::change(*self, name, change),
+            HeaderMap::ResponseHeaders => response::change(*self, name, change),
+            _ => super::log::error(*self, format_args!("header map {map:?} can't be changed here")),
+        }
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        // SAFETY: the contract of with_body.
+        self.body.map(|body| unsafe { body.as_ref() })
+    }
+
+    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>> {
+        variables::get(self, path).map(Cow::Borrowed)
+    }
+
+    fn set_property(&self, path: &[u8], value: &[u8]) -> Result<(), Status> {
+        variables::set(*self, path, value)
+    }
+}

@@ -1,0 +1,168 @@
+//! The only place that looks up symbols.
+
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
+
+use mlua::ffi::lua_State;
+use once_cell::sync::OnceCell;
+
+/// `ngx_http_request_t`, never looked into except by `response_list`.
+#[repr(C)]
+pub struct NgxRequest {
+    _opaque: [u8; 0],
+}
+
+/// `ngx_http_lua_ffi_str_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FfiStr {
+    pub len: c_int,
+    pub data: *const c_uchar,
+}
+
+/// `ngx_http_lua_ffi_table_elt_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FfiTableElement {
+    pub key: FfiStr,
+    pub value: FfiStr,
+}
+
+/// `ngx_str_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NgxStr {
+    pub len: usize,
+    pub data: *const c_uchar,
+}
+
+/// `ngx_http_cleanup_t`
+#[repr(C)]
+pub struct NgxCleanup {
+    pub handler: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub data: *mut c_void,
+    pub next: *mut NgxCleanup,
+}
+
+/// `NGX_OK`
+pub const NGX_OK: c_int = 0;
+/// `NGX_DECLINED`
+pub const NGX_DECLINED: c_int = -5;
+/// `NGX_HTTP_LUA_FFI_BAD_CONTEXT`
+pub const FFI_BAD_CONTEXT: c_int = -101;
+
+/// A symbol that the running nginx does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("nginx does not export {symbol}, which {since}")]
+pub struct MissingSymbol {
+    symbol: &'static str,
+    since: &'static str,
+}
+
+macro_rules! symbols {
+    ($($since:literal { $($name:ident: $type:ty;)* })*) => {
+        /// Everything that is used of nginx and ngx_lua, resolved once.
+        pub struct Symbols {
+            $($(pub $name: $type,)*)*
+        }
+
+        // SAFETY: the data pointers are used by nginx's one thread only.
+        unsafe impl Send for Symbols {}
+        // SAFETY: as above.
+        unsafe impl Sync for Symbols {}
+
+        impl Symbols {
+            fn resolve() -> Result<Self, MissingSymbol> {
+                Ok(Self {
+                    $($($name: {
+                        let name = concat!(stringify!($name), "\0");
+                        let address = find(name);
+                        if address.is_null() {
+                            return Err(MissingSymbol { symbol: stringify!($name), since: $since });
+                        }
+                        // SAFETY: a function or data pointer of the type that the named release declares, and has kept.
+                        unsafe { std::mem::transmute_copy::<*mut c_void, $type>(&address) }
+                    },)*)*
+                })
+            }
+        }
+    };
+}
+
+fn find(name: &str) -> *mut c_void {
+    let Ok(name) = CStr::from_bytes_with_nul(name.as_bytes()) else { return std::ptr::null_mut() };
+    // SAFETY: a lookup by a NUL-terminated name; nginx opens its modules RTLD_GLOBAL.
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+}
+
+type R = *mut NgxRequest;
+type Error = *mut *const c_char;
+type Bytes = *const c_uchar;
+
+symbols! {
+    "every nginx with ngx_lua exports" {
+        ngx_http_cleanup_add: unsafe extern "C" fn(R, usize) -> *mut NgxCleanup;
+    }
+    "ngx_lua 0.10.19 and newer export" {
+        ngx_http_lua_get_request: unsafe extern "C" fn(*mut lua_State) -> R;
+        ngx_http_lua_ffi_get_phase: unsafe extern "C" fn(R, Error) -> c_int;
+        ngx_http_lua_ffi_raw_log: unsafe extern "C" fn(R, c_int, Bytes, usize) -> c_int;
+        ngx_http_lua_ffi_errlog_get_sys_filter_level: unsafe extern "C" fn(R) -> c_int;
+
+        ngx_http_lua_ffi_req_get_headers_count: unsafe extern "C" fn(R, c_int, *mut c_int) -> c_int;
+        ngx_http_lua_ffi_req_get_headers: unsafe extern "C" fn(R, *mut FfiTableElement, c_int, c_int) -> c_int;
+        ngx_http_lua_ffi_req_set_header:
+            unsafe extern "C" fn(R, Bytes, usize, Bytes, usize, *const FfiStr, usize, c_int, Error) -> c_int;
+        ngx_http_lua_ffi_req_get_method: unsafe extern "C" fn(R) -> c_int;
+        ngx_http_lua_ffi_req_get_method_name: unsafe extern "C" fn(R, *mut Bytes, *mut usize) -> c_int;
+        ngx_http_lua_ffi_req_set_method: unsafe extern "C" fn(R, c_int) -> c_int;
+
+        ngx_http_lua_ffi_get_resp_header:
+            unsafe extern "C" fn(R, Bytes, usize, *mut c_uchar, *mut FfiStr, c_int, Error) -> c_int;
+        ngx_http_lua_ffi_set_resp_header:
+            unsafe extern "C" fn(R, Bytes, usize, c_int, Bytes, usize, *const FfiStr, usize, c_int, Error) -> c_int;
+        ngx_http_lua_ffi_get_resp_status: unsafe extern "C" fn(R) -> c_int;
+        ngx_http_lua_ffi_set_resp_status: unsafe extern "C" fn(R, c_int) -> c_int;
+
+        ngx_http_lua_ffi_var_get:
+            unsafe extern "C" fn(R, Bytes, usize, *mut c_uchar, c_int, *mut Bytes, *mut usize, Error) -> c_int;
+        ngx_http_lua_ffi_var_set:
+            unsafe extern "C" fn(R, Bytes, usize, *mut c_uchar, Bytes, usize, *mut c_uchar, *mut usize) -> c_int;
+
+        ngx_http_lua_get_method: *mut NgxStr;
+        ngx_http_lua_head_method: *mut NgxStr;
+        ngx_http_lua_post_method: *mut NgxStr;
+        ngx_http_lua_put_method: *mut NgxStr;
+        ngx_http_lua_delete_method: *mut NgxStr;
+        ngx_http_lua_mkcol_method: *mut NgxStr;
+        ngx_http_lua_copy_method: *mut NgxStr;
+        ngx_http_lua_move_method: *mut NgxStr;
+        ngx_http_lua_options_method: *mut NgxStr;
+        ngx_http_lua_propfind_method: *mut NgxStr;
+        ngx_http_lua_proppatch_method: *mut NgxStr;
+        ngx_http_lua_lock_method: *mut NgxStr;
+        ngx_http_lua_unlock_method: *mut NgxStr;
+        ngx_http_lua_patch_method: *mut NgxStr;
+        ngx_http_lua_trace_method: *mut NgxStr;
+    }
+}
+
+static SYMBOLS: OnceCell<Symbols> = OnceCell::new();
+
+/// Resolves all symbols, the first time.
+///
+/// # Errors
+/// When one is missing: it is named with the release that has it.
+pub fn load() -> Result<&'static Symbols, MissingSymbol> {
+    SYMBOLS.get_or_try_init(Symbols::resolve)
+}
+
+impl Symbols {
+    /// The symbols, which [`load`] has resolved when the library was opened.
+    #[inline]
+    pub fn get() -> &'static Self {
+        match SYMBOLS.get() {
+            Some(symbols) => symbols,
+            None => unreachable!("the library can't be called before it was opened"),
+        }
+    }
+}

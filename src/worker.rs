@@ -1,0 +1,174 @@
+//! What one worker process keeps: the plugin contexts that Lua holds, and the requests that have stream contexts.
+
+use std::{cell::RefCell, rc::Rc};
+
+use once_cell::sync::OnceCell;
+use proxy_wasm_host::{
+    CallError, HeaderChange, Host, LoadError, Stream,
+    abi::{HeaderMap, LogLevel},
+    context::{IdMap, Plugin, PluginContext},
+    hostcalls::LocalReply,
+    vm::{Engine, Event, Outcome},
+};
+use smallvec::SmallVec;
+
+use crate::nginx::{Nginx, Phase, Request, on_request_end};
+
+/// One for the process: its compiled modules survive a fork.
+static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
+
+#[derive(Default)]
+struct Worker {
+    /// By the index that Lua's handles have.
+    contexts: RefCell<Vec<Option<Rc<Handle>>>>,
+    /// By the request's key.
+    requests: RefCell<IdMap<OpenRequest, usize>>,
+    /// How many handles there have been.
+    handles: std::cell::Cell<u64>,
+}
+
+/// A plugin context that Lua holds.
+struct Handle {
+    context: PluginContext<Nginx>,
+    /// Tells it from an earlier one with the same index.
+    serial: u64,
+}
+
+#[derive(Default)]
+struct OpenRequest {
+    /// In the order in which they were opened.
+    streams: SmallVec<[OpenStream; 2]>,
+    /// What a plugin set `:path` to.
+    path: Option<Box<[u8]>>,
+}
+
+struct OpenStream {
+    /// The handle that it was opened for.
+    serial: u64,
+    plugin: Rc<Plugin<Nginx>>,
+    id: u32,
+}
+
+thread_local! {
+    /// Never freed: finalizers and cleanup handlers may run until the process is gone.
+    static WORKER: &'static Worker = Box::leak(Box::default());
+}
+
+fn worker() -> &'static Worker {
+    WORKER.with(|worker| *worker)
+}
+
+/// Loads a plugin; why it failed is in the error log.
+pub fn load(name: &str, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
+    let engine = ENGINE.get_or_try_init(|| Engine::new().map_err(LoadError::Instantiate));
+    match engine.and_then(|engine| engine.load(Nginx, name, bytes)) {
+        Ok(plugin) => Some(plugin),
+        Err(error) => {
+            Nginx.log(None, LogLevel::Error, error.to_string().as_bytes());
+            None
+        }
+    }
+}
+
+/// Keeps a plugin context for Lua and returns its index.
+pub fn keep(context: PluginContext<Nginx>) -> usize {
+    let worker = worker();
+    let serial = worker.handles.get() + 1;
+    worker.handles.set(serial);
+    let handle = Some(Rc::new(Handle { context, serial }));
+
+    let mut contexts = worker.contexts.borrow_mut();
+    match contexts.iter().position(Option::is_none) {
+        Some(free) => {
+            contexts[free] = handle;
+            free
+        }
+        None => {
+            contexts.push(handle);
+            contexts.len() - 1
+        }
+    }
+}
+
+/// Lets go of a plugin context: Lua's handle is gone.
+pub fn release(index: usize) {
+    let handle = worker().contexts.borrow_mut().get_mut(index).and_then(Option::take);
+    drop(handle);
+}
+
+/// Runs a callback for a request, in a stream context that is opened with the first.
+///
+/// # Errors
+/// When the plugin fails; why is in the error log.
+pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
+    let worker = worker();
+    let handle = worker.contexts.borrow().get(index).cloned().flatten().ok_or(CallError::Gone)?;
+    let plugin = handle.context.plugin();
+    if let Some(id) = worker.open_stream(request, handle.serial) {
+        return plugin.on_event(id, request, event);
+    }
+    if request.phase() == Some(Phase::LOG) {
+        return on_event_at_the_end(&handle, request, event);
+    }
+    let id = worker.start_stream(&handle, request)?;
+    plugin.on_event(id, request, event)
+}
+
+/// In the log phase nothing tells when the request ends any more: the stream context lives for the one callback.
+fn on_event_at_the_end(handle: &Handle, request: Request, event: Event) -> Result<Outcome, CallError> {
+    let id = handle.context.open_stream(request.without_body())?;
+    let outcome = handle.context.plugin().on_event(id, request, event);
+    handle.context.plugin().close_stream(id);
+    outcome
+}
+
+/// Adds the headers of a reply to the response.
+pub fn add_reply_headers(request: Request, reply: &LocalReply) {
+    for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
+        request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Add(value));
+    }
+}
+
+/// What a plugin set the request's `:path` to.
+pub fn path_of(request: Request) -> Option<Vec<u8>> {
+    worker().requests.borrow().get(&request.key())?.path.as_ref().map(|path| path.to_vec())
+}
+
+/// Remembers what a plugin set the request's `:path` to.
+pub fn set_path_of(request: Request, path: &[u8]) {
+    if let Some(open) = worker().requests.borrow_mut().get_mut(&request.key()) {
+        open.path = Some(path.into());
+    }
+}
+
+impl Worker {
+    fn open_stream(&self, request: Request, serial: u64) -> Option<u32> {
+        let requests = self.requests.borrow();
+        let open = requests.get(&request.key())?;
+        open.streams.iter().find(|stream| stream.serial == serial).map(|stream| stream.id)
+    }
+
+    fn start_stream(&self, handle: &Handle, request: Request) -> Result<u32, CallError> {
+        let key = request.key();
+        if !self.requests.borrow().contains_key(&key) {
+            if !on_request_end(request, close_streams) {
+                return Err(CallError::Gone);
+            }
+            self.requests.borrow_mut().insert(key, OpenRequest::default());
+        }
+        let id = handle.context.open_stream(request.without_body())?;
+        let stream = OpenStream { serial: handle.serial, plugin: handle.context.plugin().clone(), id };
+        if let Some(open) = self.requests.borrow_mut().get_mut(&key) {
+            open.streams.push(stream);
+        }
+        Ok(id)
+    }
+}
+
+/// Ends all stream contexts of a request, in the order in which they were opened.
+fn close_streams(key: usize) {
+    let open = worker().requests.borrow_mut().remove(&key);
+    for stream in open.into_iter().flat_map(|open| open.streams) {
+        stream.plugin.close_stream(stream.id);
+    }
+}
