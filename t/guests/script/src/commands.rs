@@ -1,0 +1,312 @@
+//! What a line of the script can do.
+
+use crate::abi::{self, *};
+use crate::words::{show, Line};
+use std::arch::wasm32;
+use std::ptr::addr_of_mut;
+
+/// One callback while its commands run.
+pub struct Callback<'a> {
+    pub name: &'a str,
+    /// The callback's arguments; the first is the context's id.
+    pub args: &'a [i32],
+    pub result: i32,
+}
+
+static mut SCRATCH: [u8; 16384] = [0; 16384];
+static mut SCRATCH_SIZE: usize = 0;
+
+const INFO: i32 = 2;
+const ERROR: i32 = 4;
+
+/// `Ok` is what the log shows behind `->`; `Err` says what is wrong with the script.
+type Outcome = Result<String, String>;
+
+impl Callback<'_> {
+    pub fn run(&mut self, line: &Line) {
+        let words: Vec<&[u8]> = line.words[1..].iter().map(Vec::as_slice).collect();
+        let command = String::from_utf8_lossy(&line.words[0]);
+        match self.command(&command, &Args(&words)) {
+            Ok(result) if result.is_empty() => (),
+            Ok(result) => self.log(INFO, &format!("{} -> {result}", line.text)),
+            Err(why) => self.log(ERROR, &format!("{} -> bad script: {why}", line.text)),
+        }
+    }
+
+    fn log(&self, level: i32, text: &str) {
+        abi::log(level, &format!("{} {}: {text}", self.name, self.args[0]));
+    }
+
+    fn command(&mut self, command: &str, args: &Args) -> Outcome {
+        // Every pointer given to the host lives until the end of this function.
+        let (p, s) = (|bytes: &[u8]| bytes.as_ptr() as i32, |bytes: &[u8]| bytes.len() as i32);
+        clear_out_before(command);
+        unsafe {
+            match command {
+                "args" => ok(self.args.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")),
+                "log" => {
+                    let level = args.one_of(0, &["trace", "debug", "info", "warn", "error", "critical"])?;
+                    let text = args.text(1);
+                    proxy_log(level, p(&text), s(&text));
+                    Ok(String::new())
+                }
+                "return" => {
+                    self.result = args.int(0)?;
+                    ok("")
+                }
+
+                "get_header" => {
+                    let name = args.bytes(1)?;
+                    returned(proxy_get_header_map_value(args.map(0)?, p(name), s(name), out(0), out(1)))
+                }
+                "add_header" | "replace_header" => {
+                    let set = if command == "add_header" {
+                        proxy_add_header_map_value
+                    } else {
+                        proxy_replace_header_map_value
+                    };
+                    let (name, value) = (args.bytes(1)?, args.bytes(2)?);
+                    plain(set(args.map(0)?, p(name), s(name), p(value), s(value)))
+                }
+                "remove_header" => {
+                    let name = args.bytes(1)?;
+                    plain(proxy_remove_header_map_value(args.map(0)?, p(name), s(name)))
+                }
+                "get_headers" => match proxy_get_header_map_pairs(args.map(0)?, out(0), out(1)) {
+                    0 => match decode_pairs(&returned_bytes()) {
+                        Some(pairs) => {
+                            for (name, value) in &pairs {
+                                self.log(INFO, &format!("header {}: {}", show(name), show(value)));
+                            }
+                            ok(pairs.len())
+                        }
+                        None => ok("malformed pairs"),
+                    },
+                    status => plain(status),
+                },
+                "set_headers" => {
+                    let pairs = args.pairs(1);
+                    plain(proxy_set_header_map_pairs(args.map(0)?, p(&pairs), s(&pairs)))
+                }
+                "headers_size" => number(proxy_get_header_map_size(args.map(0)?, out(0)), cell(0)),
+
+                "get_body" => {
+                    returned(proxy_get_buffer_bytes(args.buffer(0)?, args.int(1)?, args.int(2)?, out(0), out(1)))
+                }
+                "set_body" => {
+                    let value = args.bytes(3)?;
+                    plain(proxy_set_buffer_bytes(args.buffer(0)?, args.int(1)?, args.int(2)?, p(value), s(value)))
+                }
+                "buffer_status" => {
+                    let status = proxy_get_buffer_status(args.buffer(0)?, out(0), out(1));
+                    number(status, format!("{} {}", cell(0), cell(1)))
+                }
+
+                "get_property" => {
+                    let path = args.bytes(0)?;
+                    returned(proxy_get_property(p(path), s(path), out(0), out(1)))
+                }
+                "set_property" => {
+                    let (path, value) = (args.bytes(0)?, args.bytes(1)?);
+                    plain(proxy_set_property(p(path), s(path), p(value), s(value)))
+                }
+
+                "send_local_response" => {
+                    let (body, headers) = (args.bytes(1)?, args.pairs(2));
+                    plain(proxy_send_local_response(args.int(0)?, 0, 0, p(body), s(body), p(&headers), s(&headers), -1))
+                }
+                "http_call" => {
+                    let (upstream, body, headers, trailers) =
+                        (args.bytes(0)?, args.bytes(2)?, args.pairs(3), encode_pairs([].into_iter()));
+                    let status = proxy_http_call(
+                        p(upstream),
+                        s(upstream),
+                        p(&headers),
+                        s(&headers),
+                        p(body),
+                        s(body),
+                        p(&trailers),
+                        s(&trailers),
+                        args.int(1)?,
+                        out(0),
+                    );
+                    number(status, cell(0))
+                }
+
+                "set_effective_context" => plain(proxy_set_effective_context(args.int(0)?)),
+                "done" => plain(proxy_done()),
+                "set_tick" => plain(proxy_set_tick_period_milliseconds(args.int(0)?)),
+                "get_log_level" => number(proxy_get_log_level(out(0)), cell(0)),
+                "get_time" => number(proxy_get_current_time_nanoseconds(out(0)), cells_as_u64()),
+
+                "random" => {
+                    let mut bytes = vec![0; args.int(0)? as usize];
+                    let errno = random_get(bytes.as_mut_ptr() as i32, s(&bytes));
+                    wasi(errno, bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                }
+                "clock" => wasi(clock_time_get(0, 0, out(0)), cells_as_u64()),
+                "stdout" => wasi(write(1, &args.text(0)), ""),
+                "stderr" => wasi(write(2, &args.text(0)), ""),
+                "environ" => wasi(environ_sizes_get(out(0), out(1)), cell(0)),
+                "args_count" => wasi(args_sizes_get(out(0), out(1)), cell(0)),
+                "exit" => std::process::exit(args.int(0)?),
+
+                "scratch" => {
+                    let text = args.text(0);
+                    let scratch = addr_of_mut!(SCRATCH).cast::<u8>();
+                    SCRATCH_SIZE = text.len().min(16384);
+                    scratch.copy_from(text.as_ptr(), SCRATCH_SIZE);
+                    ok(scratch as usize)
+                }
+                "call" => {
+                    let name = String::from_utf8_lossy(args.bytes(0)?);
+                    let numbers: Vec<i64> = (1..args.0.len()).map(|i| args.long(i)).collect::<Result<_, _>>()?;
+                    let status = abi::call(&name, &numbers)?;
+                    if name.starts_with("proxy_") {
+                        plain(status)
+                    } else {
+                        wasi(status, "")
+                    }
+                }
+                "out" => ok(format!("{} {} {} {}", cell(0), cell(1), cell(2), cell(3))),
+                "bytes" => returned(0),
+
+                "grow" => ok(wasm32::memory_grow(0, args.int(0)? as usize) as i32),
+                "trap" => wasm32::unreachable(),
+                "loop" => loop {
+                    std::hint::spin_loop();
+                },
+                "panic" => panic!("{}", String::from_utf8_lossy(&args.text(0))),
+                _ => Err("no such command".into()),
+            }
+        }
+    }
+}
+
+/// The cells keep their values only for the commands that look at them.
+fn clear_out_before(command: &str) {
+    if !matches!(command, "out" | "bytes" | "call" | "scratch" | "log" | "args" | "return") {
+        clear_out();
+    }
+}
+
+fn ok(value: impl ToString) -> Outcome {
+    number(0, value)
+}
+
+fn plain(status: i32) -> Outcome {
+    number(status, "")
+}
+
+/// The bytes behind the first two cells.
+fn returned(status: i32) -> Outcome {
+    if status == 0 {
+        ok(show(&returned_bytes()))
+    } else {
+        plain(status)
+    }
+}
+
+fn number(status: i32, value: impl ToString) -> Outcome {
+    Ok(match status {
+        0 => format!("OK {}", value.to_string()).trim_end().to_owned(),
+        1 => "NOT_FOUND".into(),
+        2 => "BAD_ARGUMENT".into(),
+        3 => "SERIALIZATION_FAILURE".into(),
+        4 => "PARSE_FAILURE".into(),
+        6 => "INVALID_MEMORY_ACCESS".into(),
+        7 => "EMPTY".into(),
+        8 => "CAS_MISMATCH".into(),
+        10 => "INTERNAL_FAILURE".into(),
+        12 => "UNIMPLEMENTED".into(),
+        status => format!("status {status}"),
+    })
+}
+
+fn wasi(errno: i32, value: impl ToString) -> Outcome {
+    if errno == 0 {
+        ok(value)
+    } else {
+        Ok(format!("errno {errno}"))
+    }
+}
+
+fn write(fd: i32, bytes: &[u8]) -> i32 {
+    let list = [bytes.as_ptr() as i32, bytes.len() as i32];
+    unsafe { fd_write(fd, list.as_ptr() as i32, 1, out(0)) }
+}
+
+/// The words behind the command.
+struct Args<'a>(&'a [&'a [u8]]);
+
+impl Args<'_> {
+    fn bytes(&self, i: usize) -> Result<&[u8], String> {
+        self.0.get(i).copied().ok_or_else(|| format!("argument {} is missing", i + 1))
+    }
+
+    /// The rest of the line.
+    fn text(&self, from: usize) -> Vec<u8> {
+        self.0.get(from..).unwrap_or_default().join(&b' ')
+    }
+
+    fn pairs(&self, from: usize) -> Vec<u8> {
+        let split = |word: &&[u8]| word.iter().position(|&byte| byte == b'=').unwrap_or(word.len());
+        let pairs = self.0.get(from..).unwrap_or_default().iter().map(|word| {
+            let (name, value) = word.split_at(split(word));
+            (name, value.get(1..).unwrap_or_default())
+        });
+        encode_pairs(pairs)
+    }
+
+    fn int(&self, i: usize) -> Result<i32, String> {
+        Ok(self.long(i)? as i32)
+    }
+
+    /// A number, or one of the `$names`; either with `+N` or `-N` behind it.
+    fn long(&self, i: usize) -> Result<i64, String> {
+        let word = String::from_utf8_lossy(self.bytes(i)?);
+        let wrong = || format!("{word} is not a number");
+        let Some(name) = word.strip_prefix('$') else {
+            return word.parse().map_err(|_| wrong());
+        };
+        let (name, offset) = name.split_at(name.find(['+', '-']).unwrap_or(name.len()));
+        let base = match name {
+            "scratch" => addr_of_mut!(SCRATCH) as i64,
+            "len" => unsafe { SCRATCH_SIZE as i64 },
+            "end" => wasm32::memory_size(0) as i64 * 65536,
+            "out" => out(0) as i64,
+            "out2" => out(1) as i64,
+            "out3" => out(2) as i64,
+            "out4" => out(3) as i64,
+            "value" => cell(0) as i64,
+            "value2" => cell(1) as i64,
+            "value3" => cell(2) as i64,
+            "value4" => cell(3) as i64,
+            _ => return Err(wrong()),
+        };
+        if offset.is_empty() {
+            return Ok(base);
+        }
+        Ok(base + offset.parse::<i64>().map_err(|_| wrong())?)
+    }
+
+    /// The position of the word in `names`, or a number.
+    fn one_of(&self, i: usize, names: &[&str]) -> Result<i32, String> {
+        let word = self.bytes(i)?;
+        match names.iter().position(|name| name.as_bytes() == word && !word.is_empty()) {
+            Some(position) => Ok(position as i32),
+            None => self.int(i),
+        }
+    }
+
+    fn map(&self, i: usize) -> Result<i32, String> {
+        self.one_of(i, &["request", "request_trailers", "response", "response_trailers", "", "", "call_response"])
+    }
+
+    fn buffer(&self, i: usize) -> Result<i32, String> {
+        self.one_of(
+            i,
+            &["request", "response", "", "", "call_response", "", "vm_configuration", "plugin_configuration"],
+        )
+    }
+}

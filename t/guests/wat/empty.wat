@@ -1,0 +1,18 @@
+;; All callbacks of a stream, and nothing in them.
+(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+  (func $continue (param i32 i32 i32) (result i32) (i32.const 0))
+  (func $continue_trailers (param i32 i32) (result i32) (i32.const 0))
+  (export "proxy_on_request_headers" (func $continue))
+  (export "proxy_on_request_body" (func $continue))
+  (export "proxy_on_request_trailers" (func $continue_trailers))
+  (export "proxy_on_response_headers" (func $continue))
+  (export "proxy_on_response_body" (func $continue))
+  (export "proxy_on_response_trailers" (func $continue_trailers))
+  (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_log") (param i32))
+  (func (export "proxy_on_delete") (param i32)))

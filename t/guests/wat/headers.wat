@@ -1,0 +1,36 @@
+;; What a small header plugin does, for the benchmark: reads three request headers and adds two;
+;; sets one response header and removes one.
+(module
+  (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 16) "host")
+  (data (i32.const 32) "user-agent")
+  (data (i32.const 48) "x-bench")
+  (data (i32.const 64) "x-a")
+  (data (i32.const 68) "1")
+  (data (i32.const 72) "x-b")
+  (data (i32.const 76) "2")
+  (data (i32.const 80) "x-plugin")
+  (data (i32.const 96) "wasm")
+  (data (i32.const 112) "x-remove")
+  (global $free (mut i32) (i32.const 1024))
+
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param $size i32) (result i32)
+    global.get $free
+    (global.set $free (i32.add (global.get $free) (local.get $size))))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (global.set $free (i32.const 1024))  ;; what the last request has read is done with
+    (drop (call $get (i32.const 0) (i32.const 16) (i32.const 4) (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 0) (i32.const 32) (i32.const 10) (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 0) (i32.const 48) (i32.const 7) (i32.const 0) (i32.const 4)))
+    (drop (call $add (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 68) (i32.const 1)))
+    (drop (call $add (i32.const 0) (i32.const 72) (i32.const 3) (i32.const 76) (i32.const 1)))
+    (i32.const 0))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    (drop (call $replace (i32.const 2) (i32.const 80) (i32.const 8) (i32.const 96) (i32.const 4)))
+    (drop (call $remove (i32.const 2) (i32.const 112) (i32.const 8)))
+    (i32.const 0)))

@@ -1,0 +1,15 @@
+;; Exports no allocator. on_request_headers gets the header "host" and logs the status.
+(module
+  (import "env" "proxy_log" (func $proxy_log (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_header_map_value" (func $get_header (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "host")
+  (data (i32.const 32) "status 00")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (local $status i32)
+    (local.set $status (call $get_header (i32.const 0) (i32.const 16) (i32.const 4) (i32.const 0) (i32.const 4)))
+    (i32.store8 (i32.const 39) (i32.add (i32.const 48) (i32.div_u (local.get $status) (i32.const 10))))
+    (i32.store8 (i32.const 40) (i32.add (i32.const 48) (i32.rem_u (local.get $status) (i32.const 10))))
+    (drop (call $proxy_log (i32.const 2) (i32.const 32) (i32.const 9)))
+    (i32.const 0)))

@@ -1,0 +1,7 @@
+;; Refuses to start the VM.
+(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1)))
