@@ -121,7 +121,7 @@ end
 --- Runs proxy_on_request_headers. Does not return when the plugin answers the request itself.
 -- @return true, or nil and an error
 function _M.on_http_request_headers(plugin_ctx)
-    return on_request_event(plugin_ctx, REQUEST_HEADERS, "proxy_on_http_request_headers", nil, true)
+    return on_request_event(plugin_ctx, REQUEST_HEADERS, "proxy_on_http_request_headers")
 end
 
 --- Runs proxy_on_request_body. Does not return when the plugin answers the request itself.
@@ -138,7 +138,7 @@ end
 --- Runs proxy_on_response_headers.
 -- @return true, or nil and an error
 function _M.on_http_response_headers(plugin_ctx)
-    return on_response_event(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers", nil, true)
+    return on_response_event(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers")
 end
 
 --- Runs proxy_on_response_body with the chunk of body_filter_by_lua*.

@@ -8,7 +8,7 @@ use std::{
 
 use mlua::{
     Function, Lua,
-    ffi::{LUA_TSTRING, lua_State, lua_pushinteger, lua_toboolean, lua_tointeger, lua_tolstring, lua_type},
+    ffi::{LUA_TSTRING, lua_State, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type},
 };
 use proxy_wasm_host::{
     Host,
@@ -31,7 +31,8 @@ mod result {
 
 /// `on_event(index, event, body, end_of_stream)` → a number of [`result`], or the status of a reply.
 ///
-/// `index` is that of a plugin context, `event` 0 to 3 in the order of [`Event`], `body` a string or nil.
+/// `index` is that of a plugin context, `event` 0 to 3 in the order of [`Event`], `body` a string or nil; the
+/// headers' events do without the last two.
 pub fn function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: the function keeps to lua_CFunction's contract.
     unsafe { lua.create_c_function(on_event) }
@@ -52,25 +53,24 @@ unsafe extern "C-unwind" fn on_event(state: *mut lua_State) -> c_int {
 /// `state` is a running coroutine of ngx_lua whose stack holds the four arguments until this returns.
 unsafe fn run(state: *mut lua_State) -> i64 {
     // SAFETY: the caller's contract.
-    let (index, event, body, end_of_stream, request) = unsafe {
-        (
-            lua_tointeger(state, 1),
-            lua_tointeger(state, 2),
-            body(state, 3),
-            lua_toboolean(state, 4) != 0,
-            Request::current(state),
-        )
+    let Some(request) = (unsafe { Request::current(state) }) else { return result::NO_REQUEST };
+    // SAFETY: the caller's contract.
+    let (index, event) = unsafe { (lua_tonumber(state, 1) as usize, lua_tonumber(state, 2) as u8) };
+    // SAFETY: as above. The body is a Lua string on the stack, and no copy of the request with the body outlives the call.
+    let with_body = || unsafe { (request.with_body(body(state, 3)), lua_toboolean(state, 4) != 0) };
+    let (request, event) = match event {
+        0 => (request, Event::RequestHeaders),
+        1 => {
+            let (request, end_of_stream) = with_body();
+            (request, Event::RequestBody { end_of_stream })
+        }
+        2 => (request, Event::ResponseHeaders),
+        _ => {
+            let (request, end_of_stream) = with_body();
+            (request, Event::ResponseBody { end_of_stream })
+        }
     };
-    let Some(request) = request else { return result::NO_REQUEST };
-    // SAFETY: the body is a Lua string on the stack, and no copy of the request with the body outlives the call.
-    let request = unsafe { request.with_body(body) };
-    let event = match event {
-        0 => Event::RequestHeaders,
-        1 => Event::RequestBody { end_of_stream },
-        2 => Event::ResponseHeaders,
-        _ => Event::ResponseBody { end_of_stream },
-    };
-    match worker::on_event(index as usize, request, event) {
+    match worker::on_event(index, request, event) {
         Ok(Outcome::Continue) => result::CONTINUE,
         Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {
             worker::add_reply_headers(request, &reply);

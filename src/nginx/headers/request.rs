@@ -18,8 +18,9 @@ type Elements = SmallVec<[FfiTableElement; 48]>;
 
 /// The headers in their order of arrival, then `:scheme`, `:path`, `:method` and, if the client sent one, `:authority`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
-    let mut pairs: Vec<Pair<'_>> =
-        list(request).iter().map(|element| (Cow::from(key(element)), Cow::from(value(element)))).collect();
+    let mut pairs: Vec<Pair<'_>> = with_list(request, |elements| {
+        elements.iter().map(|element| (Cow::from(key(element)), Cow::from(value(element)))).collect()
+    });
     for name in [&b":scheme"[..], b":path", b":method", b":authority"] {
         if let Some(value) = pseudo(request, name) {
             pairs.push((Cow::from(name), value));
@@ -30,9 +31,10 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    let elements = list(&request);
-    let has_host = elements.iter().any(|element| key(element) == b"host");
-    elements.len() as u32 + 3 + u32::from(has_host)
+    with_list(&request, |elements| {
+        let has_host = elements.iter().any(|element| key(element) == b"host");
+        elements.len() as u32 + 3 + u32::from(has_host)
+    })
 }
 
 /// The first header of the name.
@@ -40,7 +42,10 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.starts_with(b":") {
         return pseudo(request, &name.to_ascii_lowercase());
     }
-    list(request).iter().find(|element| key(element).eq_ignore_ascii_case(name)).map(|found| Cow::from(value(found)))
+    with_list(request, |elements| {
+        let found = elements.iter().find(|element| key(element).eq_ignore_ascii_case(name))?;
+        Some(Cow::from(value(found)))
+    })
 }
 
 /// Changes a header. `:path`, `:method` and `:authority` can be replaced; errors are those of wasm-nginx-module.
@@ -60,7 +65,8 @@ pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
     }
 }
 
-fn list(request: &Request) -> Elements {
+/// Runs `read` with the list of headers as ngx_lua gives it, pseudo-headers not among them.
+fn with_list<R>(request: &Request, read: impl FnOnce(&[FfiTableElement]) -> R) -> R {
     const UNLIMITED: c_int = 0;
     const LOWERCASE: c_int = 0;
     let symbols = Symbols::get();
@@ -70,16 +76,15 @@ fn list(request: &Request) -> Elements {
     // them.
     unsafe {
         let count = (symbols.ngx_http_lua_ffi_req_get_headers_count)(request.as_ptr(), UNLIMITED, &mut truncated);
-        if count <= 0 {
-            return elements;
-        }
-        elements.reserve(count as usize);
-        let out = elements.as_mut_ptr();
-        if (symbols.ngx_http_lua_ffi_req_get_headers)(request.as_ptr(), out, count, LOWERCASE) == NGX_OK {
-            elements.set_len(count as usize);
+        if count > 0 {
+            elements.reserve(count as usize);
+            let out = elements.as_mut_ptr();
+            if (symbols.ngx_http_lua_ffi_req_get_headers)(request.as_ptr(), out, count, LOWERCASE) == NGX_OK {
+                elements.set_len(count as usize);
+            }
         }
     }
-    elements
+    read(&elements)
 }
 
 fn key<'a>(element: &FfiTableElement) -> &'a [u8] {

@@ -14,35 +14,38 @@ use crate::nginx::{
 /// The headers in their order, then what nginx keeps apart: `content-type`, `content-length`, `connection`,
 /// `transfer-encoding` and `:status`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
-    let mut pairs: Vec<Pair<'_>> = response_list::headers(*request)
-        .map(|(name, value)| (Cow::from(name.to_ascii_lowercase()), Cow::from(value)))
-        .collect();
-    let has_length = pairs.iter().any(|(name, _)| **name == *b"content-length");
-    for (name, variable) in OF_THEIR_OWN {
-        if has_length && *name == b"content-length" {
-            continue;
-        }
-        if let Some(value) = variables::get(request, variable).filter(|value| !value.is_empty()) {
-            pairs.push((Cow::from(*name), Cow::from(value)));
-        }
-    }
+    let mut pairs: Vec<Pair<'_>> =
+        response_list::headers(*request).map(|(name, value)| (lowercase(name), Cow::from(value))).collect();
+    pairs.extend(kept_apart(request).map(|(name, value)| (Cow::from(name), Cow::from(value))));
     if let Some(status) = status(*request) {
         pairs.push((Cow::from(&b":status"[..]), Cow::from(status)));
     }
     pairs
 }
 
-/// Headers that are not in nginx's list, and the variables that have them.
-const OF_THEIR_OWN: &[(&[u8], &[u8])] = &[
-    (b"content-type", b"sent_http_content_type"),
-    (b"content-length", b"sent_http_content_length"),
-    (b"connection", b"sent_http_connection"),
-    (b"transfer-encoding", b"sent_http_transfer_encoding"),
-];
-
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    all(&request).len() as u32
+    let headers = response_list::headers(request).count() + kept_apart(&request).count();
+    headers as u32 + u32::from(status(request).is_some())
+}
+
+/// Headers that are not in nginx's list. A content-length may be in both.
+fn kept_apart(request: &Request) -> impl Iterator<Item = (&'static [u8], &[u8])> {
+    const VARIABLES: &[(&[u8], &[u8])] = &[
+        (b"content-type", b"sent_http_content_type"),
+        (b"content-length", b"sent_http_content_length"),
+        (b"connection", b"sent_http_connection"),
+        (b"transfer-encoding", b"sent_http_transfer_encoding"),
+    ];
+    let in_list = |name: &[u8]| response_list::headers(*request).any(|(other, _)| other.eq_ignore_ascii_case(name));
+    VARIABLES.iter().filter_map(move |(name, variable)| {
+        let value = variables::get(request, variable).filter(|value| !value.is_empty())?;
+        (*name != b"content-length" || !in_list(name)).then_some((*name, value))
+    })
+}
+
+fn lowercase(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.iter().any(u8::is_ascii_uppercase) { Cow::from(name.to_ascii_lowercase()) } else { Cow::from(name) }
 }
 
 /// The first header of the name.

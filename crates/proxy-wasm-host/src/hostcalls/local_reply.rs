@@ -38,7 +38,7 @@ pub fn send_local_response<H: Host>(
     let headers = headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let body = memory.bytes(body, body_size)?.to_vec();
     match u16::try_from(status) {
-        Ok(status @ 200..=999) => state.reply = Some(LocalReply { status, headers, body }),
+        Ok(status @ 200..=999) => state.reply = Some(Box::new(LocalReply { status, headers, body })),
         _ => call.log(
             LogLevel::Error,
             format_args!("proxy_send_local_response: status {status} is not sent, it must be in 200..=999"),

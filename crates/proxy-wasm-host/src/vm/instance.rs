@@ -38,7 +38,7 @@ pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
     /// Answer with this and end the stream.
-    Reply(LocalReply),
+    Reply(Box<LocalReply>),
 }
 
 /// The virtual machine of one plugin: its instance and its contexts.

@@ -26,7 +26,7 @@ pub(crate) struct State<H: Host> {
     /// The stream of the current context with what only this callback can see.
     pub stream: Option<H::Stream>,
     /// The reply that the guest asked for in this callback.
-    pub reply: Option<LocalReply>,
+    pub reply: Option<Box<LocalReply>>,
     /// Known once the instance stands.
     pub memory: Option<Memory>,
     /// Known once the instance stands.

@@ -1,0 +1,37 @@
+# make run, make test: everything that they need and that is missing is installed first.
+# OPENRESTY_PREFIX=/usr/local/openresty uses that OpenResty instead of Debian's nginx.
+
+LIBRARY = lib/resty/wasm/native.so
+LUALIB ?= $(if $(OPENRESTY_PREFIX),$(OPENRESTY_PREFIX)/site/lualib,/usr/local/share/lua/5.1)
+export OPENRESTY_PREFIX
+
+.PHONY: build guests run test bench install clean
+
+build:
+	cargo build --locked --release
+	install -m 755 target/release/libresty_wasm.so $(LIBRARY).part
+	mv $(LIBRARY).part $(LIBRARY)
+
+guests:
+	tools/build-guests
+
+run: build guests
+	tools/need-nginx
+	tools/run
+
+test:
+	tools/test
+
+bench: build guests
+	tools/need-nginx
+	tools/need wrk=wrk curl=curl taskset=util-linux pgrep=procps
+	bench/run
+
+install: build
+	install -d $(DESTDIR)$(LUALIB)/resty/wasm
+	install -m 644 lib/resty/*.lua $(DESTDIR)$(LUALIB)/resty
+	install -m 644 lib/resty/wasm/*.lua $(DESTDIR)$(LUALIB)/resty/wasm
+	install -m 755 $(LIBRARY) $(DESTDIR)$(LUALIB)/resty/wasm
+
+clean:
+	rm -rf target t/servroot $(LIBRARY)
