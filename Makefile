@@ -8,7 +8,7 @@ export OPENRESTY_PREFIX
 .PHONY: build guests run test bench install clean
 
 build:
-	cargo build --locked --release
+	cargo build --locked --release --workspace
 	install -m 755 target/release/libresty_wasm.so $(LIBRARY).part
 	mv $(LIBRARY).part $(LIBRARY)
 

@@ -51,6 +51,11 @@ impl<H: Host> Engine<H> {
         Vm::new(host, name.into(), module).map(Plugin::new)
     }
 
+    /// How many compiled modules plugins are using.
+    pub fn modules_in_use(&self) -> usize {
+        self.modules.lock().values().filter(|module| module.strong_count() > 0).count()
+    }
+
     fn module(&self, host: H, bytes: &[u8]) -> Result<Arc<Module<H>>, LoadError> {
         let digest = Sha256::digest(bytes).into();
         let mut modules = self.modules.lock();

@@ -1,0 +1,113 @@
+use proxy_wasm_host::{
+    hostcalls::table::{HOSTCALLS, Hostcall},
+    vm::{Event, Outcome},
+};
+
+use crate::proxy::{Proxy, Request};
+
+/// A guest that calls `hostcall` with these arguments from `proxy_on_request_headers`.
+fn calling_guest(hostcall: &Hostcall, arguments: &[i64]) -> String {
+    let types: Vec<&str> = hostcall.parameters.iter().map(|(_, ty)| if *ty == "u64" { "i64" } else { "i32" }).collect();
+    let arguments: String =
+        types.iter().zip(arguments).map(|(ty, argument)| format!("({ty}.const {argument})")).collect();
+    let parameters = if types.is_empty() { String::new() } else { format!("(param {})", types.join(" ")) };
+    format!(
+        r#"(module
+            (import "env" "{}" (func $hostcall {parameters} (result i32)))
+            (memory (export "memory") 1)
+            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (drop (call $hostcall {arguments})) (i32.const 0)))"#,
+        hostcall.name
+    )
+}
+
+/// Whether the guest's callback ended without a trap.
+fn survives(module: &str) -> bool {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(module).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    let request = Request { body: Some(b"body"[..].into()), ..Request::with_headers(&[("name", "value")]) };
+    let outcome = plugin.on_event(stream, request, Event::RequestHeaders);
+    plugin.close_stream(stream);
+    assert!(outcome.is_ok() || proxy.logged("failed to call function"), "a failure has a reason in the log");
+
+    // Whatever happened, the plugin can be used again.
+    let stream = context.open_stream(Request::default()).unwrap();
+    plugin.close_stream(stream);
+    matches!(outcome, Ok(Outcome::Continue | Outcome::Reply(_)))
+}
+
+#[test]
+fn hostile_arguments_trap_or_are_answered() {
+    const PAGE: i64 = 65536;
+    const HOSTILE: &[i64] = &[-1, -4, -8, PAGE - 1, PAGE - 4, PAGE, PAGE + 1, 1 << 31, i32::MAX as i64, 0, 1];
+    let mut calls = 0;
+    for hostcall in HOSTCALLS {
+        for first in HOSTILE {
+            for second in [first, &-1, &PAGE, &16] {
+                let alternating = [*first, *second].into_iter().cycle();
+                let arguments: Vec<i64> =
+                    alternating.take(hostcall.parameters.len()).map(|argument| i64::from(argument as i32)).collect();
+                survives(&calling_guest(hostcall, &arguments));
+                calls += 1;
+            }
+        }
+    }
+    assert_eq!(calls, HOSTCALLS.len() * HOSTILE.len() * 4);
+}
+
+#[test]
+fn a_pointer_past_the_end_traps_and_the_last_byte_does_not() {
+    let log = HOSTCALLS.iter().find(|row| row.name == "proxy_log").unwrap();
+    assert!(survives(&calling_guest(log, &[2, 65535, 1])));
+    for (pointer, size) in [(65535, 2), (65536, 1), (-1, 1), (0, -1), (65537, -1)] {
+        assert!(!survives(&calling_guest(log, &[2, pointer, size])), "{pointer} {size}");
+    }
+}
+
+#[test]
+fn a_result_that_would_be_written_past_the_end_traps() {
+    let get = HOSTCALLS.iter().find(|row| row.name == "proxy_get_header_map_pairs").unwrap();
+    assert!(survives(&calling_guest(get, &[0, 0, 4])));
+    assert!(survives(&calling_guest(get, &[0, 65532, 65528])));
+    assert!(!survives(&calling_guest(get, &[0, 65533, 0])));
+    assert!(!survives(&calling_guest(get, &[0, 0, -1])));
+}
+
+#[test]
+fn a_hostcall_that_is_not_built_is_reported_once() {
+    for hostcall in HOSTCALLS.iter().filter(|row| row.missing.is_some()) {
+        let module = calling_guest(hostcall, &vec![0; hostcall.parameters.len()]);
+        let proxy = Proxy::default();
+        let plugin = proxy.load(&module).unwrap();
+        let context = plugin.configure(b"conf").unwrap();
+        let stream = context.open_stream(Request::default()).unwrap();
+        for _ in 0..3 {
+            plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
+        }
+        let reports = proxy.take_log().into_iter().filter(|line| line.contains(hostcall.name));
+        assert_eq!(reports.count(), 1, "{}", hostcall.name);
+    }
+}
+
+#[test]
+fn an_allocator_that_fails_or_lies_traps() {
+    let get = HOSTCALLS.iter().find(|row| row.name == "proxy_get_header_map_pairs").unwrap();
+    let module = calling_guest(get, &[0, 0, 4]);
+    for lie in ["(i32.const 0)", "(i32.const 65535)", "(i32.const -16)", "(unreachable)"] {
+        assert!(!survives(&module.replace("(i32.const 4096)", lie)), "{lie}");
+    }
+    assert!(!survives(&module.replace(r#"(export "malloc")"#, r#"(export "none")"#)));
+}
+
+#[test]
+fn the_allocator_may_not_use_the_host() {
+    let get = HOSTCALLS.iter().find(|row| row.name == "proxy_get_header_map_pairs").unwrap();
+    let recursive = calling_guest(get, &[0, 0, 4]).replace(
+        "(i32.const 4096)",
+        "(drop (call $hostcall (i32.const 0) (i32.const 0) (i32.const 4))) (i32.const 4096)",
+    );
+    assert!(!survives(&recursive));
+}

@@ -1,0 +1,153 @@
+use proxy_wasm_host::{
+    CallError,
+    vm::{Event, Outcome},
+};
+
+use crate::proxy::{Proxy, Request, logging_guest};
+
+#[test]
+fn callbacks_come_in_the_order_of_the_specification() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&logging_guest("")).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    let request = Request::with_headers(&[("a", "1"), ("b", "2")]);
+    plugin.on_event(stream, request.clone(), Event::RequestHeaders).unwrap();
+    let body = Request::with_body("12345");
+    plugin.on_event(stream, body.clone(), Event::RequestBody { end_of_stream: false }).unwrap();
+    plugin.on_event(stream, request, Event::ResponseHeaders).unwrap();
+    plugin.on_event(stream, body, Event::ResponseBody { end_of_stream: true }).unwrap();
+    plugin.close_stream(stream);
+    drop(context);
+    drop(plugin);
+    assert_eq!(
+        proxy.take_log(),
+        [
+            "loaded wasm plugin",
+            "context_create 1 0",
+            "vm_start 1 0",
+            "configure 1 4",
+            "create plugin context 1",
+            "stream: context_create 2 1",
+            "create http context 2",
+            "stream: request_headers 2 2 1",
+            "stream: request_body 2 5 0",
+            "stream: response_headers 2 2 1",
+            "stream: response_body 2 5 1",
+            "stream: done 2",
+            "stream: log 2",
+            "stream: delete 2",
+            "free http context 2",
+            "done 1",
+            "delete 1",
+            "free plugin context 1",
+            "unloaded wasm plugin",
+        ]
+    );
+}
+
+#[test]
+fn the_virtual_machine_is_started_once() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&logging_guest("")).unwrap();
+    let _contexts = [plugin.configure(b"a").unwrap(), plugin.configure(b"b").unwrap()];
+    let starts = proxy.take_log().into_iter().filter(|line| line.starts_with("vm_start"));
+    assert_eq!(starts.count(), 1);
+}
+
+#[test]
+fn a_plugin_context_stays_until_its_last_stream_context_is_closed() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&logging_guest("")).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let streams = [(); 2].map(|()| context.open_stream(Request::default()).unwrap());
+    drop(context);
+    plugin.close_stream(streams[0]);
+    assert!(!proxy.logged("free plugin context"));
+    plugin.close_stream(streams[1]);
+    assert_eq!(proxy.take_log().last().unwrap(), "free plugin context 1");
+}
+
+#[test]
+fn closing_a_stream_twice_calls_nothing() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&logging_guest("")).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    plugin.close_stream(stream);
+    proxy.take_log();
+    plugin.close_stream(stream);
+    assert_eq!(plugin.on_event(stream, Request::default(), Event::RequestHeaders), Err(CallError::Gone));
+    assert_eq!(proxy.take_log(), [""; 0]);
+}
+
+/// Traps in the response headers' callback, and in no other.
+fn trapping_guest() -> String {
+    logging_guest("").replace(
+        r#""proxy_on_response_headers") (param i32 i32 i32 ) (result i32)"#,
+        r#""proxy_on_response_headers") (param i32 i32 i32) (result i32) (unreachable)"#,
+    )
+}
+
+#[test]
+fn after_a_trap_the_next_stream_has_a_new_instance_with_the_old_configuration() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&trapping_guest()).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    let trapped = plugin.on_event(stream, Request::default(), Event::ResponseHeaders);
+    assert_eq!(trapped, Err(CallError::Trapped));
+    assert!(proxy.logged("failed to call function: "));
+    proxy.take_log();
+
+    // The stream context died with the instance: nothing is called for it.
+    assert_eq!(plugin.on_event(stream, Request::default(), Event::RequestHeaders), Err(CallError::Gone));
+    plugin.close_stream(stream);
+    assert_eq!(proxy.take_log(), ["free http context 2"]);
+
+    let stream = context.open_stream(Request::default()).unwrap();
+    let outcome = plugin.on_event(stream, Request::default(), Event::RequestHeaders);
+    assert_eq!(outcome, Ok(Outcome::Continue));
+    assert_eq!(
+        proxy.take_log(),
+        [
+            "context_create 1 0",
+            "vm_start 1 0",
+            "configure 1 4",
+            "stream: context_create 2 1",
+            "create http context 2",
+            "stream: request_headers 2 0 1",
+        ]
+    );
+}
+
+#[test]
+fn a_stream_of_the_old_instance_is_not_taken_for_one_of_the_new() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&trapping_guest()).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let old = context.open_stream(Request::default()).unwrap();
+    let trapping = context.open_stream(Request::default()).unwrap();
+    plugin.on_event(trapping, Request::default(), Event::ResponseHeaders).unwrap_err();
+    let new = context.open_stream(Request::default()).unwrap();
+    proxy.take_log();
+
+    assert_eq!(plugin.on_event(old, Request::default(), Event::RequestHeaders), Err(CallError::Gone));
+    assert_eq!(plugin.on_event(new, Request::default(), Event::RequestHeaders), Ok(Outcome::Continue));
+    plugin.close_stream(old);
+    assert_eq!(proxy.take_log(), [format!("stream: request_headers {new} 0 1"), format!("free http context {old}")]);
+}
+
+#[test]
+fn a_plugin_that_traps_a_hundred_times_goes_on() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&trapping_guest()).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    for _ in 0..100 {
+        let stream = context.open_stream(Request::default()).unwrap();
+        plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
+        plugin.on_event(stream, Request::default(), Event::ResponseHeaders).unwrap_err();
+        plugin.close_stream(stream);
+    }
+    assert_eq!(context.open_stream(Request::default()), Ok(2));
+}

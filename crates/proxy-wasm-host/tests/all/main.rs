@@ -1,0 +1,7 @@
+//! The host with guests written in the text format and a proxy that keeps everything in memory.
+
+mod hostcalls;
+mod lifecycle;
+mod load;
+mod proxy;
+mod reentry;

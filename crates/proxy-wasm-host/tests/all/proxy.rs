@@ -1,0 +1,167 @@
+//! A proxy in memory, and what the tests do with it.
+
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+use proxy_wasm_host::{
+    HeaderChange, Host, LoadError, Stream,
+    abi::{HeaderMap, LogLevel, Status, pairs::Pair},
+    context::Plugin,
+    vm::Engine,
+};
+
+/// Called with each message, before it is recorded.
+pub type Hook = Box<dyn FnMut(&str) + Send>;
+
+#[derive(Clone, Default)]
+pub struct Proxy {
+    log: Arc<Mutex<Vec<String>>>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl Proxy {
+    /// The messages since the last call, `stream: ` before those of a stream.
+    pub fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+
+    /// Whether any message since the last [`Self::take_log`] contains `text`.
+    pub fn logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    pub fn on_log(&self, hook: Hook) {
+        *self.hook.lock().unwrap() = Some(hook);
+    }
+
+    /// Loads a plugin given in the text format.
+    pub fn load(&self, module: &str) -> Result<Rc<Plugin<Self>>, LoadError> {
+        let bytes = wat::parse_str(module).expect("the test's module is correct");
+        Engine::new().expect("the engine runs here").load(self.clone(), "a plugin", &bytes)
+    }
+}
+
+impl Host for Proxy {
+    type Stream = Request;
+
+    fn log(&self, stream: Option<&Request>, _: LogLevel, message: &[u8]) {
+        let message = String::from_utf8_lossy(message).into_owned();
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(mut hook) = hook {
+            hook(&message);
+            *self.hook.lock().unwrap() = Some(hook);
+        }
+        let prefix = if stream.is_some() { "stream: " } else { "" };
+        self.log.lock().unwrap().push(format!("{prefix}{message}"));
+    }
+
+    fn log_level(&self, _: Option<&Request>) -> Option<LogLevel> {
+        Some(LogLevel::Trace)
+    }
+}
+
+/// A request with one list of headers for all maps.
+#[derive(Clone, Default)]
+pub struct Request {
+    pub headers: Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    pub body: Option<Arc<[u8]>>,
+}
+
+impl Request {
+    pub fn with_headers(headers: &[(&str, &str)]) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Self { headers: Arc::new(Mutex::new(headers)), body: None }
+    }
+
+    pub fn with_body(body: &str) -> Self {
+        Self { body: Some(body.as_bytes().into()), ..Self::default() }
+    }
+}
+
+impl Stream for Request {
+    fn header_count(&self, _: HeaderMap) -> u32 {
+        self.headers.lock().unwrap().len() as u32
+    }
+
+    fn headers(&self, _: HeaderMap) -> Vec<Pair<'_>> {
+        let headers = self.headers.lock().unwrap();
+        headers.iter().map(|(name, value)| (Cow::from(name.clone()), Cow::from(value.clone()))).collect()
+    }
+
+    fn header(&self, _: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let headers = self.headers.lock().unwrap();
+        headers.iter().find(|(other, _)| other == name).map(|(_, value)| Cow::from(value.clone()))
+    }
+
+    fn change_header(&self, _: HeaderMap, name: &[u8], change: HeaderChange<'_>) {
+        let mut headers = self.headers.lock().unwrap();
+        if !matches!(change, HeaderChange::Add(_)) {
+            headers.retain(|(other, _)| other != name);
+        }
+        if let HeaderChange::Add(value) | HeaderChange::Replace(value) = change {
+            headers.push((name.to_vec(), value.to_vec()));
+        }
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>> {
+        (path == b"known").then_some(Cow::from(&b"value"[..]))
+    }
+
+    fn set_property(&self, _: &[u8], _: &[u8]) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The text of a guest that logs from each callback what it was called with, as `name context a b c`.
+///
+/// `extra` is further text of the module. `done` is what `proxy_on_done` returns.
+pub fn logging_guest(extra: &str) -> String {
+    let one = |name: &str, result: &str| callback(name, 1, result);
+    let callbacks = [
+        callback("context_create", 2, ""),
+        callback("vm_start", 2, "1"),
+        callback("configure", 2, "1"),
+        callback("request_headers", 3, "0"),
+        callback("request_body", 3, "0"),
+        callback("response_headers", 3, "0"),
+        callback("response_body", 3, "0"),
+        one("done", "1"),
+        one("log", ""),
+        one("delete", ""),
+    ];
+    format!(
+        r#"(module
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func $digit (param $at i32) (param $n i32)
+                (i32.store8 (local.get $at) (i32.const 32))
+                (i32.store8 offset=1 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10)))))
+            (func (export "proxy_abi_version_0_2_1"))
+            {} {extra})"#,
+        callbacks.concat()
+    )
+}
+
+/// One callback of [`logging_guest`]; its name is at an address of its own.
+fn callback(name: &str, parameters: usize, result: &str) -> String {
+    let at = name.bytes().map(usize::from).sum::<usize>() * 16 % 32768 + 64;
+    let size = name.len();
+    let digits: String =
+        (0..parameters).map(|n| format!("(call $digit (i32.const {}) (local.get {n}))", at + size + 2 * n)).collect();
+    let returns = if result.is_empty() { String::new() } else { "(result i32)".into() };
+    let result = if result.is_empty() { String::new() } else { format!("(i32.const {result})") };
+    format!(
+        r#"(data (i32.const {at}) "{name}")
+        (func (export "proxy_on_{name}") (param {}) {returns}
+            {digits} (drop (call $log (i32.const 2) (i32.const {at}) (i32.const {}))) {result})"#,
+        "i32 ".repeat(parameters),
+        size + 2 * parameters
+    )
+}
