@@ -63,10 +63,12 @@ impl Host for Proxy {
     }
 }
 
+type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A request with one list of headers for all maps.
 #[derive(Clone, Default)]
 pub struct Request {
-    pub headers: Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    pub headers: Arc<Mutex<Headers>>,
     pub body: Option<Arc<[u8]>>,
 }
 
