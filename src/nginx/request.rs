@@ -30,6 +30,8 @@ pub struct Phase(c_int);
 impl Phase {
     /// `log_by_lua*`: cleanup handlers that are added now do not run any more.
     pub const LOG: Self = Self(0x10);
+    /// `header_filter_by_lua*`
+    pub const HEADER_FILTER: Self = Self(0x20);
 }
 
 impl Request {

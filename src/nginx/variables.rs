@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{
     log,
     request::Request,
-    symbols::{NGX_DECLINED, NGX_OK, Symbols},
+    symbols::{NGX_OK, Symbols},
 };
 
 /// Where ngx_lua puts a name in lower case: as long as the name.
@@ -63,7 +63,8 @@ pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Status> {
     }
     let message = String::from_utf8_lossy(&message[..message_size.min(message.len())]);
     log::error(request, format_args!("{message}"));
-    Err(if result == NGX_DECLINED { Status::NotFound } else { Status::InternalFailure })
+    // The text alone tells the two apart.
+    Err(if message.contains("not found for writing") { Status::NotFound } else { Status::InternalFailure })
 }
 
 /// The bytes of a C string with a length; none when the pointer is null.

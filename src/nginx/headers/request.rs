@@ -199,11 +199,10 @@ fn set_unknown_method(request: Request, method: &[u8], symbols: &'static Symbols
     let known = KNOWN_METHODS.iter().find(|known| known.flag == flag).unwrap_or(&KNOWN_METHODS[0]);
     let name = request.allocate(method).ok_or("no memory")?;
     let global = (known.global)(symbols);
-    // SAFETY: nginx has one thread, and reads the global nowhere between the two writes but in set_method. ngx_lua's globals end
-    // with a space, which set_method leaves out.
+    // SAFETY: nginx has one thread, and reads the global nowhere between the two writes but in set_method.
     let result = unsafe {
         let original = global.read();
-        global.write(NgxStr { len: method.len() + 1, data: name });
+        global.write(NgxStr { len: method.len(), data: name });
         let result = (symbols.ngx_http_lua_ffi_req_set_method)(request.as_ptr(), known.flag);
         global.write(original);
         result

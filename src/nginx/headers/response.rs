@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::nginx::{
     log,
-    request::Request,
+    request::{Phase, Request},
     response_list,
     symbols::{FfiStr, NGX_DECLINED, NGX_OK, Symbols},
     variables::{self, error_text, slice},
@@ -25,8 +25,16 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    let headers = response_list::headers(request).count() + kept_apart(&request).count();
-    headers as u32 + u32::from(status(request).is_some())
+    if request.phase() != Some(Phase::HEADER_FILTER) {
+        return all(&request).len() as u32;
+    }
+    // As above without variables, which cost more than all the rest. There is a connection header and not yet a
+    // transfer-encoding.
+    let in_list = response_list::headers(request).count();
+    let has_type = find(request, b"content-type").is_ok_and(|value| value.is_some());
+    let has_length =
+        find(request, b"content-length").is_ok_and(|value| value.is_some()) && !is_in_list(request, b"content-length");
+    (in_list + usize::from(has_type) + usize::from(has_length) + 1) as u32 + u32::from(status(request).is_some())
 }
 
 /// Headers that are not in nginx's list. A content-length may be in both.
@@ -37,11 +45,14 @@ fn kept_apart(request: &Request) -> impl Iterator<Item = (&'static [u8], &[u8])>
         (b"connection", b"sent_http_connection"),
         (b"transfer-encoding", b"sent_http_transfer_encoding"),
     ];
-    let in_list = |name: &[u8]| response_list::headers(*request).any(|(other, _)| other.eq_ignore_ascii_case(name));
     VARIABLES.iter().filter_map(move |(name, variable)| {
         let value = variables::get(request, variable).filter(|value| !value.is_empty())?;
-        (*name != b"content-length" || !in_list(name)).then_some((*name, value))
+        (*name != b"content-length" || !is_in_list(*request, name)).then_some((*name, value))
     })
+}
+
+fn is_in_list(request: Request, name: &[u8]) -> bool {
+    response_list::headers(request).any(|(other, _)| other.eq_ignore_ascii_case(name))
 }
 
 fn lowercase(name: &[u8]) -> Cow<'_, [u8]> {
@@ -53,6 +64,15 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.eq_ignore_ascii_case(b":status") {
         return Some(Cow::from(status(*request).unwrap_or_else(|| b"0".to_vec())));
     }
+    match find(*request, name) {
+        Ok(value) => value.map(Cow::from),
+        // At the request's end, and after ngx.exec, ngx_lua has no context for it.
+        Err(_) => all(request).into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value),
+    }
+}
+
+/// As ngx_lua finds a header; its number of the error when it can't tell.
+fn find<'a>(request: Request, name: &[u8]) -> Result<Option<&'a [u8]>, c_int> {
     let mut dashes: SmallVec<[u8; 64]> = smallvec![0; name.len().max(1)];
     let mut value = FfiStr { len: 0, data: null() };
     let mut error = null();
@@ -68,10 +88,9 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
             &mut error,
         );
         match found {
-            1.. => Some(Cow::from(slice(value.data, usize::try_from(value.len).unwrap_or_default()))),
-            0 => None,
-            // At the request's end, and after ngx.exec, ngx_lua has no context for it.
-            _ => all(request).into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value),
+            0 => Ok(None),
+            1.. => Ok(Some(slice(value.data, usize::try_from(value.len).unwrap_or_default()))),
+            error => Err(error),
         }
     }
 }

@@ -142,7 +142,7 @@ sub reload {
     my $refused;
     my $reloaded = poll(START_TIMEOUT, sub {
         my @now = $self->workers;
-        ($refused) = grep { /\[emerg\]/ } $self->log_lines;
+        ($refused) = grep { /\[emerg\] $self->{pid}#/ } $self->log_lines;   # a plugin may log it too
         return $refused || $self->exited || @now && !grep { $old{$_} } @now;
     });
     return "nginx refused to reload: $refused" if $refused;
