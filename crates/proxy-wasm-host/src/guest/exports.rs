@@ -61,7 +61,6 @@ impl HeadersCallback {
 }
 
 /// The guest's allocator: `proxy_on_memory_allocate`, else `malloc`.
-#[derive(Clone)]
 pub(crate) struct Allocator {
     /// The name of the export.
     pub export: &'static str,

@@ -126,20 +126,25 @@ impl<'a, H: Host> Call<'a, H> {
     }
 
     fn allocate(&mut self, size: u32) -> Result<u32, Failure> {
-        let allocator = self.allocator()?;
+        // Taken out for the call and put back: a clone of a function counts references.
+        let allocator = match self.state_mut().allocator.take() {
+            Some(allocator) => allocator,
+            None => self.find_allocator()?,
+        };
         self.state_mut().allocating = true;
         let pointer = allocator.function.call(self.caller.as_context_mut(), size);
-        self.state_mut().allocating = false;
+        let state = self.state_mut();
+        state.allocating = false;
+        let export = allocator.export;
+        state.allocator = Some(allocator);
         match pointer.map_err(Failure::Trap)? {
-            0 => Err(Trap::OutOfMemory { export: allocator.export, size }.into()),
+            0 => Err(Trap::OutOfMemory { export, size }.into()),
             pointer => Ok(pointer),
         }
     }
 
-    fn allocator(&mut self) -> Result<Allocator, Trap> {
-        if let Some(allocator) = &self.state().allocator {
-            return Ok(allocator.clone());
-        }
+    /// The allocator of an instance that does not stand yet: its start section is running.
+    fn find_allocator(&mut self) -> Result<Allocator, Trap> {
         let exports = ["proxy_on_memory_allocate", "malloc"]
             .map(|name| (name, self.caller.get_export(name).and_then(|export| export.into_func())));
         let export = |name: &str| exports.iter().find(|(export, _)| *export == name).and_then(|(_, f)| *f);
