@@ -122,10 +122,16 @@ fn on_event_at_the_end(handle: &Handle, request: Request, event: Event) -> Resul
     outcome
 }
 
-/// Adds the headers of a reply to the response.
+/// Adds the headers of a reply to the response. How its body is framed is not the plugin's to say.
 pub fn add_reply_headers(request: Request, reply: &LocalReply) {
-    for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
+    let is_framing =
+        |name: &[u8]| name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
+    for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":") && !is_framing(name)) {
         request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Add(value));
+    }
+    if !reply.body.is_empty() {
+        let length = reply.body.len().to_string();
+        request.change_header(HeaderMap::ResponseHeaders, b"content-length", HeaderChange::Replace(length.as_bytes()));
     }
 }
 
@@ -167,8 +173,10 @@ impl Worker {
 
 /// Ends all stream contexts of a request, in the order in which they were opened.
 fn close_streams(key: usize) {
-    let open = worker().requests.borrow_mut().remove(&key);
-    for stream in open.into_iter().flat_map(|open| open.streams) {
+    let worker = worker();
+    let streams = worker.requests.borrow_mut().get_mut(&key).map(|open| std::mem::take(&mut open.streams));
+    for stream in streams.into_iter().flatten() {
         stream.plugin.close_stream(stream.id);
     }
+    worker.requests.borrow_mut().remove(&key);
 }

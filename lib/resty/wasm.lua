@@ -9,6 +9,7 @@ local local_reply = require("resty.wasm.local_reply")
 local error = error
 local getmetatable = getmetatable
 local io_open = io.open
+local rawget = rawget
 local setmetatable = setmetatable
 local type = type
 
@@ -33,7 +34,7 @@ local function held(handle, key)
         return nil
     end
     local metatable = getmetatable(handle)
-    return type(metatable) == "table" and metatable[key] or nil
+    return type(metatable) == "table" and rawget(metatable, key) or nil
 end
 
 local function failed(result, callback)

@@ -2,19 +2,19 @@
 
 mod on_event;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::Cell, rc::Rc};
 
 use mlua::{AnyUserData, Error, Lua, LuaString, Result, Table, UserData};
-use proxy_wasm_host::context::Plugin;
+use proxy_wasm_host::{context::Plugin, hostcalls::LocalReply};
 
 use crate::{
-    nginx::{Nginx, load_symbols, remember_lua_functions},
+    nginx::{Nginx, Request, load_symbols, remember_lua_functions},
     worker,
 };
 
 thread_local! {
-    /// The body of the reply that the last callback asked for.
-    static REPLY_BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The reply that the last callback asked for, until local_reply.lua takes it, right after.
+    static REPLY: Cell<Option<(Request, Box<LocalReply>)>> = const { Cell::new(None) };
 }
 
 /// A loaded plugin, held by Lua.
@@ -45,7 +45,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_event", on_event::function(lua)?)?;
-    module.set("take_reply_body", lua.create_function(take_reply_body)?)?;
+    module.set("take_reply", lua.create_function(take_reply)?)?;
     Ok(module)
 }
 
@@ -66,8 +66,10 @@ fn on_configure(
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
 }
 
-/// `take_reply_body()` → the body of the reply that the last callback asked for, or nil when it has none.
-fn take_reply_body(lua: &Lua, (): ()) -> Result<Option<LuaString>> {
-    let body = REPLY_BODY.take();
-    if body.is_empty() { Ok(None) } else { lua.create_string(body).map(Some) }
+/// `take_reply()`: adds the headers of the reply that the last callback asked for to the response and returns the reply's
+/// body, or nil when it has none.
+fn take_reply(lua: &Lua, (): ()) -> Result<Option<LuaString>> {
+    let Some((request, reply)) = REPLY.take() else { return Ok(None) };
+    worker::add_reply_headers(request, &reply);
+    if reply.body.is_empty() { Ok(None) } else { lua.create_string(reply.body).map(Some) }
 }

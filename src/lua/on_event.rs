@@ -16,7 +16,7 @@ use proxy_wasm_host::{
     vm::{Event, Outcome},
 };
 
-use super::REPLY_BODY;
+use super::REPLY;
 use crate::{
     nginx::{Nginx, Request, with_caller},
     worker,
@@ -73,9 +73,9 @@ unsafe fn run(state: *mut lua_State) -> i64 {
     match worker::on_event(index, request, event) {
         Ok(Outcome::Continue) => result::CONTINUE,
         Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {
-            worker::add_reply_headers(request, &reply);
-            REPLY_BODY.set(reply.body);
-            reply.status.into()
+            let status = reply.status.into();
+            REPLY.set(Some((request.without_body(), reply)));
+            status
         }
         Ok(Outcome::Reply(_)) => {
             let message = "a local reply to a response that has begun is not sent";

@@ -4,7 +4,7 @@
 //! of the request, then that of the response. Where they are is found out once, from a request whose header list ngx_lua
 //! describes (docs/adr/0001).
 
-use std::{ffi::c_int, ptr::null};
+use std::{ffi::c_int, num::NonZeroUsize, ptr::null};
 
 use once_cell::race::OnceNonZeroUsize;
 use proxy_wasm_host::{Host, abi::LogLevel};
@@ -66,45 +66,51 @@ pub fn headers<'a>(request: Request) -> impl Iterator<Item = (&'a [u8], &'a [u8]
 }
 
 fn list(request: Request) -> Option<*const List> {
-    let offset = match OFFSET.get() {
-        Some(offset) => offset.get(),
-        None => find(request)?,
-    };
+    let offset = OFFSET.get().map_or_else(|| find(request), |offset| Some(offset.get()))?;
     // SAFETY: the offset was found in a request, and is the same in all.
     (offset != NOT_FOUND).then(|| unsafe { request.as_ptr().byte_add(offset).cast::<List>().cast_const() })
 }
 
-/// Searches a request for its two lists. `None` when this request can't tell: it has no headers to compare.
+/// Searches a request for its two lists, and remembers where the second is if its headers prove which the first is.
 fn find(request: Request) -> Option<usize> {
     let described = describe_request_headers(request)?;
     let base = request.as_ptr().cast_const().cast::<u8>();
     // SAFETY: a request is larger than what is searched, and aligned to 8 bytes.
-    let candidate = |offset: &usize| looks_like_headers(unsafe { &*base.add(*offset).cast::<List>() });
-    let mut offsets = (0..SEARCHED - size_of::<List>()).step_by(8).filter(candidate);
-    let (of_request, of_response) = (offsets.next(), offsets.next());
-
-    // SAFETY: both have passed the check.
-    let list = |offset: usize| unsafe { &*base.add(offset).cast::<List>() };
-    let found = match (of_request, of_response) {
-        (Some(first), Some(second))
-            if begins_with(list(first), &described) && list(first).pool == list(second).pool =>
-        {
-            second
-        }
-        _ => {
+    let list = |offset: &usize| unsafe { &*base.add(*offset).cast::<List>() };
+    let is_second = |first: &List, second: &usize| {
+        list(second).pool == first.pool && list(second).element_size == first.element_size
+    };
+    let mut offsets = (0..SEARCHED - size_of::<List>()).step_by(8).filter(|offset| looks_like_headers(list(offset)));
+    let first = offsets.find(|offset| is_described(list(offset), &described));
+    let second = first.and_then(|first| offsets.find(|offset| is_second(list(&first), offset)));
+    match (second, described) {
+        (Some(second), Described::First(_)) => remember(second),
+        (Some(second), Described::None) => Some(second),
+        (None, Described::First(_)) => {
             let message = "the list of response headers is not where this library expects it in this nginx: \
                            plugins will not see all response headers";
             Nginx.log(None, LogLevel::Error, message.as_bytes());
-            NOT_FOUND
+            remember(NOT_FOUND)
         }
-    };
-    let found = std::num::NonZeroUsize::new(found)?;
-    let _ = OFFSET.set(found);
-    Some(found.get())
+        (None, Described::None) => None,
+    }
 }
 
-/// The first header of the request, in ngx_lua's words.
-fn describe_request_headers(request: Request) -> Option<FfiTableElement> {
+fn remember(offset: usize) -> Option<usize> {
+    let _ = OFFSET.set(NonZeroUsize::new(offset)?);
+    Some(offset)
+}
+
+/// The request's headers, in ngx_lua's words.
+enum Described {
+    /// There is none.
+    None,
+    /// There are some, and this is the first.
+    First(FfiTableElement),
+}
+
+/// `None` when ngx_lua can't tell, as for the fake request of a timer.
+fn describe_request_headers(request: Request) -> Option<Described> {
     const RAW: c_int = 1;
     let empty = FfiStr { len: 0, data: null() };
     let mut element = FfiTableElement { key: empty, value: empty };
@@ -112,29 +118,37 @@ fn describe_request_headers(request: Request) -> Option<FfiTableElement> {
     let symbols = Symbols::get();
     // SAFETY: the request lives; there is room for one element.
     unsafe {
-        let count = (symbols.ngx_http_lua_ffi_req_get_headers_count)(request.as_ptr(), 1, &mut truncated);
-        let got =
-            count == 1 && (symbols.ngx_http_lua_ffi_req_get_headers)(request.as_ptr(), &mut element, 1, RAW) == NGX_OK;
-        got.then_some(element)
+        match (symbols.ngx_http_lua_ffi_req_get_headers_count)(request.as_ptr(), 1, &mut truncated) {
+            0 => Some(Described::None),
+            1 => {
+                let got = (symbols.ngx_http_lua_ffi_req_get_headers)(request.as_ptr(), &mut element, 1, RAW);
+                (got == NGX_OK).then_some(Described::First(element))
+            }
+            _ => None,
+        }
     }
 }
 
+/// ngx_lua counts the capacity down when it removes a header of the request.
 fn looks_like_headers(list: &List) -> bool {
     let is_whole = !list.part.next.is_null() || std::ptr::eq(list.last, &list.part);
     matches!(list.element_size, 48 | 56)
-        && list.capacity == 20
-        && list.part.count <= list.capacity
+        && (1..=20).contains(&list.capacity)
+        && list.part.count <= 20
         && !list.part.elements.is_null()
         && !list.pool.is_null()
         && is_whole
 }
 
-fn begins_with(list: &List, described: &FfiTableElement) -> bool {
-    // SAFETY: the list looks like one with room for 20 elements.
-    let first = unsafe { &*list.part.elements.cast::<Element>() };
+fn is_described(list: &List, described: &Described) -> bool {
+    let Described::First(described) = described else { return list.part.count == 0 };
+    // SAFETY: the list looks like one, and has an element.
     list.part.count > 0
-        && first.key == described.key.data
-        && first.value == described.value.data
-        && c_int::try_from(first.key_size) == Ok(described.key.len)
-        && c_int::try_from(first.value_size) == Ok(described.value.len)
+        && unsafe {
+            let first = &*list.part.elements.cast::<Element>();
+            first.key == described.key.data
+                && first.value == described.value.data
+                && c_int::try_from(first.key_size) == Ok(described.key.len)
+                && c_int::try_from(first.value_size) == Ok(described.value.len)
+        }
 }

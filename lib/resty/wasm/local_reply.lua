@@ -12,16 +12,18 @@ local PHASES = {server_rewrite = true, rewrite = true, precontent = true, access
 --- Ends the request with this status and the body that the plugin gave; with nginx's own page when it gave none.
 -- @return nil and an error where a request can't be ended; else it does not return
 function _M.send(status)
-    local body = native_module.open().take_reply_body()
     local phase = ngx.get_phase()
     if not PHASES[phase] then
         return nil, "a local reply can't be sent in phase " .. phase
     end
-    if body then
-        ngx.status = status
-        ngx.print(body)
+    local body = native_module.open().take_reply()
+    if not body then
+        return ngx.exit(status)
     end
-    return ngx.exit(status)
+    ngx.status = status
+    ngx.print(body)
+    -- Not with the status: for 408, 444 and 499 nginx would close the connection.
+    return ngx.exit(ngx.HTTP_OK)
 end
 
 return _M

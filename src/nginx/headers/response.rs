@@ -11,7 +11,7 @@ use crate::nginx::{
     variables::{self, error_text, slice},
 };
 
-/// The headers in their order, then what nginx keeps apart: `content-type`, `content-length`, `connection`,
+/// The headers in their order, then what nginx keeps apart: `content-type`, `content-length`, `last-modified`, `connection`,
 /// `transfer-encoding` and `:status`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
     let mut pairs: Vec<Pair<'_>> =
@@ -30,29 +30,32 @@ pub fn count(request: Request) -> u32 {
     }
     // As above without variables, which cost more than all the rest. There is a connection header and not yet a
     // transfer-encoding.
+    let is_apart = |name: &&[u8]| {
+        find(request, name).is_ok_and(|value| value.is_some()) && !response_list::headers(request).any(has_name(name))
+    };
+    let apart =
+        [&b"content-type"[..], b"content-length", b"last-modified"].iter().filter(|name| is_apart(name)).count();
     let in_list = response_list::headers(request).count();
-    let has_type = find(request, b"content-type").is_ok_and(|value| value.is_some());
-    let has_length =
-        find(request, b"content-length").is_ok_and(|value| value.is_some()) && !is_in_list(request, b"content-length");
-    (in_list + usize::from(has_type) + usize::from(has_length) + 1) as u32 + u32::from(status(request).is_some())
+    (in_list + apart + 1) as u32 + u32::from(status(request).is_some())
 }
 
-/// Headers that are not in nginx's list. A content-length may be in both.
+/// Headers that are not in nginx's list. Some may be in both.
 fn kept_apart(request: &Request) -> impl Iterator<Item = (&'static [u8], &[u8])> {
     const VARIABLES: &[(&[u8], &[u8])] = &[
         (b"content-type", b"sent_http_content_type"),
         (b"content-length", b"sent_http_content_length"),
+        (b"last-modified", b"sent_http_last_modified"),
         (b"connection", b"sent_http_connection"),
         (b"transfer-encoding", b"sent_http_transfer_encoding"),
     ];
     VARIABLES.iter().filter_map(move |(name, variable)| {
         let value = variables::get(request, variable).filter(|value| !value.is_empty())?;
-        (*name != b"content-length" || !is_in_list(*request, name)).then_some((*name, value))
+        (!response_list::headers(*request).any(has_name(name))).then_some((*name, value))
     })
 }
 
-fn is_in_list(request: Request, name: &[u8]) -> bool {
-    response_list::headers(request).any(|(other, _)| other.eq_ignore_ascii_case(name))
+fn has_name(name: &[u8]) -> impl Fn((&[u8], &[u8])) -> bool {
+    move |(other, _)| other.eq_ignore_ascii_case(name)
 }
 
 fn lowercase(name: &[u8]) -> Cow<'_, [u8]> {

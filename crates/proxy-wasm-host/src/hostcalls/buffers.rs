@@ -8,8 +8,11 @@ use crate::{
     hostcalls::{Call, Outcome},
 };
 
-/// ABI 0.1.0: the plugin configuration. There is no VM configuration yet.
+/// ABI 0.1.0: in `proxy_on_vm_start` the VM configuration, which is empty, elsewhere the plugin configuration.
 pub fn get_configuration<H: Host>(call: &mut Call<'_, H>, pointer_out: u32, size_out: u32) -> Outcome {
+    if call.state().starting {
+        return call.return_bytes(&[], pointer_out, size_out);
+    }
     let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;
     call.return_bytes(&configuration, pointer_out, size_out)
 }

@@ -125,8 +125,10 @@ impl<H: Host> Vm<H> {
         if self.started {
             return Ok(());
         }
-        let started =
-            self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, 0))))?;
+        self.store.data_mut().starting = true;
+        let started = self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, 0))));
+        self.store.data_mut().starting = false;
+        let started = started?;
         if started == Some(0) {
             self.log_error(format_args!("failed to start vm for plugin context {id}, rc: 0"));
             self.callbacks = None;

@@ -27,6 +27,8 @@ pub(crate) struct State<H: Host> {
     pub stream: Option<H::Stream>,
     /// The reply that the guest asked for in this callback.
     pub reply: Option<Box<LocalReply>>,
+    /// `proxy_on_vm_start` runs.
+    pub starting: bool,
     /// Known once the instance stands.
     pub memory: Option<Memory>,
     /// Known once the instance stands.
@@ -50,6 +52,7 @@ impl<H: Host> State<H> {
             effective: 0,
             stream: None,
             reply: None,
+            starting: false,
             memory: None,
             allocator: None,
             allocating: false,
