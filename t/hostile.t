@@ -466,7 +466,7 @@ CORE::join '', map { "$_: trap: malformed\n" } split //, 'cwphfnm1234567'
 --- response_headers
 !c
 !d
---- raw_response_headers_unlike: \n ?[cd]
+--- raw_response_headers_unlike: \n ?[cd]:
 --- response_body chomp
 lied
 

@@ -716,3 +716,28 @@ ok
 on_vm_start
 on_configure
 the configuration
+
+
+
+=== TEST 35: no thread is started, whatever of WASI a plugin uses: a worker that is forked later would not have it
+--- config
+    location /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            local ctx = plugins.ctx("script", [[
+                request_headers: stdout text\n
+                request_headers: clock
+                request_headers: random 8
+                request_headers: call poll_oneoff 0 0 0 $out
+            ]])
+            assert(wasm.on_http_request_headers(ctx))
+            assert(plugins.load("wasi-unstable"))
+            local status = assert(io.open("/proc/self/status")):read("*a")
+            ngx.print(status:match("\nThreads:%s*(%d+)"))
+        }
+    }
+--- response_body chomp
+1
+--- grep_error_log eval: qr/call poll_oneoff[^,]*/
+--- grep_error_log_out
+call poll_oneoff 0 0 0 $out -> OK
