@@ -40,6 +40,8 @@ struct OpenRequest {
     streams: SmallVec<[OpenStream; 2]>,
     /// What a plugin set `:path` to.
     path: Option<Box<[u8]>>,
+    /// A plugin may change the response body: what the headers say of it will not be true.
+    other_body: bool,
 }
 
 struct OpenStream {
@@ -104,14 +106,18 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     let worker = worker();
     let handle = worker.contexts.borrow().get(index).cloned().flatten().ok_or(CallError::Gone)?;
     let plugin = handle.context.plugin();
-    if let Some(id) = worker.open_stream(request, handle.serial) {
-        return plugin.on_event(id, request, event);
+    let id = match worker.open_stream(request, handle.serial) {
+        Some(id) => id,
+        None if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
+        None => worker.start_stream(&handle, request)?,
+    };
+    let outcome = plugin.on_event(id, request, event)?;
+    if event == Event::ResponseHeaders && worker.expects_other_body(request) {
+        for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
+            request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
+        }
     }
-    if request.phase() == Some(Phase::LOG) {
-        return on_event_at_the_end(&handle, request, event);
-    }
-    let id = worker.start_stream(&handle, request)?;
-    plugin.on_event(id, request, event)
+    Ok(outcome)
 }
 
 /// In the log phase nothing tells when the request ends any more: the stream context lives for the one callback.
@@ -147,7 +153,18 @@ pub fn set_path_of(request: Request, path: &[u8]) {
     }
 }
 
+/// Remembers that a plugin may change the response body.
+pub fn expect_other_body(request: Request) {
+    if let Some(open) = worker().requests.borrow_mut().get_mut(&request.key()) {
+        open.other_body = true;
+    }
+}
+
 impl Worker {
+    fn expects_other_body(&self, request: Request) -> bool {
+        self.requests.borrow().get(&request.key()).is_some_and(|open| open.other_body)
+    }
+
     fn open_stream(&self, request: Request, serial: u64) -> Option<u32> {
         let requests = self.requests.borrow();
         let open = requests.get(&request.key())?;

@@ -4,6 +4,7 @@ local base = require("resty.core.base")
 base.allows_subsystem("http")
 
 local native_module = require("resty.wasm.native_module")
+local bodies = require("resty.wasm.bodies")
 local local_reply = require("resty.wasm.local_reply")
 
 local error = error
@@ -25,6 +26,9 @@ local REQUEST_BODY = 1
 local RESPONSE_HEADERS = 2
 local RESPONSE_BODY = 3
 
+-- What on_event returns, besides the status of a local reply.
+local CONTINUE = 0
+local BODY = 1
 local NO_REQUEST = -2
 
 local on_event   -- set by load: without a plugin there is no handle to call it with
@@ -44,31 +48,17 @@ local function failed(result, callback)
     return nil, "failed to run " .. callback
 end
 
-local function on_request_event(plugin_ctx, event, callback, body, end_of_stream)
+-- Runs a callback. Returns what on_event returned, and an error when it failed.
+local function run(plugin_ctx, event, callback, body, end_of_stream)
     local context = held(plugin_ctx, CONTEXT)
     if not context then
         return nil, "bad plugin ctx"
     end
     local result = on_event(context, event, body, end_of_stream)
-    if result == 0 then
-        return true
-    end
     if result < 0 then
         return failed(result, callback)
     end
-    return local_reply.send(result)
-end
-
-local function on_response_event(plugin_ctx, event, callback, body, end_of_stream)
-    local context = held(plugin_ctx, CONTEXT)
-    if not context then
-        return nil, "bad plugin ctx"
-    end
-    local result = on_event(context, event, body, end_of_stream)
-    if result == 0 then
-        return true
-    end
-    return failed(result, callback)
+    return result
 end
 
 --- Loads a plugin.
@@ -122,10 +112,18 @@ end
 --- Runs proxy_on_request_headers. Does not return when the plugin answers the request itself.
 -- @return true, or nil and an error
 function _M.on_http_request_headers(plugin_ctx)
-    return on_request_event(plugin_ctx, REQUEST_HEADERS, "proxy_on_http_request_headers")
+    local result, err = run(plugin_ctx, REQUEST_HEADERS, "proxy_on_http_request_headers")
+    if result == CONTINUE then
+        return true
+    end
+    if not result then
+        return nil, err
+    end
+    return local_reply.send(result)
 end
 
---- Runs proxy_on_request_body. Does not return when the plugin answers the request itself.
+--- Runs proxy_on_request_body. Does not return when the plugin answers the request itself. A body that the plugin has changed
+-- is the request's when its end has come.
 -- @param body string or nil: the body, or a part of it
 -- @param end_of_body boolean: no more will come
 -- @return true, or nil and an error
@@ -133,20 +131,36 @@ function _M.on_http_request_body(plugin_ctx, body, end_of_body)
     if body ~= nil and type(body) ~= "string" then
         error("bad body: a string or nil expected, got " .. type(body), 2)
     end
-    return on_request_event(plugin_ctx, REQUEST_BODY, "proxy_on_http_request_body", body, end_of_body)
+    local result, err = run(plugin_ctx, REQUEST_BODY, "proxy_on_http_request_body", body, end_of_body)
+    if not result then
+        return nil, err
+    end
+    if result <= BODY then
+        return bodies.pass_request(plugin_ctx, body or "", end_of_body, result == BODY)
+    end
+    return local_reply.send(result)
 end
 
 --- Runs proxy_on_response_headers.
 -- @return true, or nil and an error
 function _M.on_http_response_headers(plugin_ctx)
-    return on_response_event(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers")
+    local result, err = run(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers")
+    if not result then
+        return nil, err
+    end
+    return true
 end
 
---- Runs proxy_on_response_body with the chunk of body_filter_by_lua*.
+--- Runs proxy_on_response_body with the chunk of body_filter_by_lua*, which becomes what the plugin leaves of it.
 -- @return true, or nil and an error
 function _M.on_http_response_body(plugin_ctx)
     local chunk, end_of_body = ngx.arg[1], ngx.arg[2]
-    return on_response_event(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", chunk, end_of_body)
+    local result, err = run(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", chunk, end_of_body)
+    if not result then
+        return nil, err
+    end
+    bodies.pass_response(plugin_ctx, chunk, end_of_body, result == BODY)
+    return true
 end
 
 return _M

@@ -13,6 +13,8 @@ use crate::{
 };
 
 thread_local! {
+    /// The body that the last callback left, until bodies.lua takes it, right after.
+    static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The reply that the last callback asked for, until local_reply.lua takes it, right after.
     static REPLY: Cell<Option<(Request, Box<LocalReply>)>> = const { Cell::new(None) };
 }
@@ -45,6 +47,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_event", on_event::function(lua)?)?;
+    module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
     Ok(module)
 }
@@ -64,6 +67,11 @@ fn on_configure(
     let id = context.id();
     let index = worker::keep(context);
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
+}
+
+/// `take_body()` → the body that the last callback left.
+fn take_body(lua: &Lua, (): ()) -> Result<LuaString> {
+    lua.create_string(BODY.take())
 }
 
 /// `take_reply()`: adds the headers of the reply that the last callback asked for to the response and returns the reply's

@@ -16,7 +16,7 @@ use proxy_wasm_host::{
     vm::{Event, Outcome},
 };
 
-use super::REPLY;
+use super::{BODY, REPLY};
 use crate::{
     nginx::{Nginx, Request, with_caller},
     worker,
@@ -25,6 +25,8 @@ use crate::{
 /// What `on_event` returns besides the status of a reply, which is ≥ 200.
 mod result {
     pub const CONTINUE: i64 = 0;
+    /// `take_body` has what goes into the place of the body.
+    pub const BODY: i64 = 1;
     pub const FAILED: i64 = -1;
     pub const NO_REQUEST: i64 = -2;
 }
@@ -72,6 +74,10 @@ unsafe fn run(state: *mut lua_State) -> i64 {
     };
     match worker::on_event(index, request, event) {
         Ok(Outcome::Continue) => result::CONTINUE,
+        Ok(Outcome::Body(body)) => {
+            BODY.set(body);
+            result::BODY
+        }
         Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {
             let status = reply.status.into();
             REPLY.set(Some((request.without_body(), reply)));

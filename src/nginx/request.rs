@@ -11,6 +11,7 @@ use super::{
     symbols::{NgxRequest, Symbols},
     variables,
 };
+use crate::worker;
 
 /// A request of nginx, together with the body that the running callback is about.
 #[derive(Clone, Copy)]
@@ -132,6 +133,11 @@ impl Stream for Request {
     }
 
     fn set_property(&self, path: &[u8], value: &[u8]) -> Result<(), Status> {
-        variables::set(*self, path, value)
+        variables::set(*self, path, value)?;
+        // With this variable a plugin asks APISIX for the response body, which it may change then.
+        if path == b"wasm_process_resp_body" && !value.is_empty() {
+            worker::expect_other_body(*self);
+        }
+        Ok(())
     }
 }

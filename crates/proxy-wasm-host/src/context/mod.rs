@@ -39,6 +39,8 @@ pub(crate) struct StreamEntry<S> {
     pub stream: S,
     /// The instance that knows the context.
     pub generation: u32,
+    /// What the guest holds back of the response body.
+    pub held: Vec<u8>,
 }
 
 impl<S> Contexts<S> {
@@ -65,7 +67,7 @@ impl<S> Contexts<S> {
             Some(id) => id,
             None => self.new_id(),
         };
-        self.streams.insert(id, StreamEntry { plugin, stream, generation });
+        self.streams.insert(id, StreamEntry { plugin, stream, generation, held: Vec::new() });
         Some(id)
     }
 

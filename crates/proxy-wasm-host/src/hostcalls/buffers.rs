@@ -1,9 +1,9 @@
-//! `proxy_get_configuration`, `proxy_get_buffer_bytes`, `proxy_get_buffer_status`.
+//! `proxy_get_configuration`, `proxy_get_buffer_bytes`, `proxy_get_buffer_status`, `proxy_set_buffer_bytes`.
 
 use std::sync::Arc;
 
 use crate::{
-    abi::{BufferType, Status},
+    abi::{BufferType, LogLevel, Status},
     host::{Host, Stream},
     hostcalls::{Call, Outcome},
 };
@@ -46,6 +46,35 @@ pub fn get_buffer_status<H: Host>(call: &mut Call<'_, H>, buffer: u32, size_out:
     })
 }
 
+/// Puts `value` in the place of the `size` bytes at `start` of the body: (0, 0) prepends, a start at or behind the end appends.
+/// Other buffers can't be changed, and a body only in its own callback.
+pub fn set_buffer_bytes<H: Host>(
+    call: &mut Call<'_, H>,
+    buffer: u32,
+    start: u32,
+    size: u32,
+    value: u32,
+    value_size: u32,
+) -> Outcome {
+    let buffer = BufferType::try_from(buffer).map_err(|()| Status::BadArgument)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
+    let is_body = matches!(buffer, BufferType::RequestBody | BufferType::ResponseBody);
+    if !is_body || !call.state().in_body || call.state().effective != call.state().current {
+        call.log(
+            LogLevel::Error,
+            format_args!("proxy_set_buffer_bytes: {buffer:?} can't be changed, only a body can, in its own callback"),
+        );
+        return Ok(());
+    }
+    let (memory, state) = call.memory()?;
+    let value = memory.bytes(value, value_size)?;
+    let body = state.body.get_or_insert_with(|| stream.body().unwrap_or_default().to_vec());
+    let start = (start as usize).min(body.len());
+    let end = start.saturating_add(size as usize).min(body.len());
+    body.splice(start..end, value.iter().copied());
+    Ok(())
+}
+
 /// Runs `read` with the buffer that the guest named.
 ///
 /// Both body types name the body of the callback that runs: a plugin for wasm-nginx-module may ask for the request body
@@ -58,7 +87,13 @@ fn with_buffer<H: Host>(
     match BufferType::try_from(buffer).map_err(|()| Status::BadArgument)? {
         BufferType::RequestBody | BufferType::ResponseBody => {
             let stream = call.stream()?.ok_or(Status::NotFound)?;
-            read(call, stream.body().ok_or(Status::NotFound)?)
+            // Taken out for the call: the guest's allocator runs meanwhile.
+            let Some(changed) = call.state_mut().body.take() else {
+                return read(call, stream.body().ok_or(Status::NotFound)?);
+            };
+            let outcome = read(call, &changed);
+            call.state_mut().body = Some(changed);
+            outcome
         }
         BufferType::PluginConfiguration => {
             let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;

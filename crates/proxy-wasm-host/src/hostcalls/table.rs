@@ -71,7 +71,7 @@ hostcalls! {
     V0_1_0..=V0_1_0 proxy_get_configuration(pointer_out: u32, size_out: u32) = buffers::get_configuration;
     V0_1_0..=V0_2_1 proxy_get_buffer_bytes(buffer: u32, start: u32, max_size: u32, pointer_out: u32, size_out: u32) = buffers::get_buffer_bytes;
     V0_1_0..=V0_2_1 proxy_get_buffer_status(buffer: u32, size_out: u32, flags_out: u32) = buffers::get_buffer_status;
-    V0_1_0..=V0_2_1 proxy_set_buffer_bytes(buffer: u32, start: u32, size: u32, value: u32, value_size: u32) -> Status::Ok;
+    V0_1_0..=V0_2_1 proxy_set_buffer_bytes(buffer: u32, start: u32, size: u32, value: u32, value_size: u32) = buffers::set_buffer_bytes;
 
     // headers
     V0_1_0..=V0_2_1 proxy_get_header_map_size(map: u32, size_out: u32) = headers::get_header_map_size;

@@ -37,8 +37,15 @@ pub enum Event {
 pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
+    /// Go on with this in the place of the body that the callback was about.
+    Body(Vec<u8>),
     /// Answer with this and end the stream.
     Reply(Box<LocalReply>),
+}
+
+/// Whether a callback's action holds the body back: `StopIterationAndBuffer` and `StopIterationAndWatermark`.
+fn holds_back(action: u32) -> bool {
+    matches!(action, 1 | 2)
 }
 
 /// The virtual machine of one plugin: its instance and its contexts.
@@ -157,13 +164,22 @@ impl<H: Host> Vm<H> {
 
     /// Runs the callback of `event`.
     ///
+    /// A response body that the guest holds back (`Pause`) comes together with the next chunk; at its end it goes on.
+    ///
     /// # Errors
     /// When the guest traps, or did so since the context was created.
     pub fn on_event(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
-        self.living_stream(id)?;
-        let body_size = stream.body().map_or(0, |body| u32::try_from(body.len()).unwrap_or(u32::MAX));
+        let held = self.living_stream(id)?;
+        let state = self.store.data_mut();
+        state.in_body = matches!(event, Event::RequestBody { .. } | Event::ResponseBody { .. });
+        if state.in_body {
+            let chunk = stream.body().unwrap_or_default();
+            state.body = (!held.is_empty()).then(|| [&held, chunk].concat());
+        }
+        let body_size = state.body.as_deref().or(stream.body()).map_or(0, <[u8]>::len);
+        let body_size = u32::try_from(body_size).unwrap_or(u32::MAX);
         let counted = stream.clone();
-        self.call(id, Some(stream), |callbacks, store| match event {
+        let action = self.call(id, Some(stream), |callbacks, store| match event {
             Event::RequestHeaders => {
                 let headers = callbacks.request_headers.as_ref()?;
                 Some(headers.call(store, id, counted.header_count(HeaderMap::RequestHeaders), true))
@@ -178,8 +194,22 @@ impl<H: Host> Vm<H> {
             Event::ResponseBody { end_of_stream } => {
                 Some(callbacks.response_body.as_ref()?.call(store, (id, body_size, end_of_stream.into())))
             }
-        })?;
-        Ok(self.store.data_mut().reply.take().map_or(Outcome::Continue, Outcome::Reply))
+        });
+        let state = self.store.data_mut();
+        state.in_body = false;
+        let body = state.body.take();
+        let action = action?.unwrap_or_default();
+        if let Some(reply) = state.reply.take() {
+            return Ok(Outcome::Reply(reply));
+        }
+        if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
+            let held = body.unwrap_or_else(|| counted.body().unwrap_or_default().to_vec());
+            if let Some(entry) = state.contexts.streams.get_mut(&id) {
+                entry.held = held;
+            }
+            return Ok(Outcome::Body(Vec::new()));
+        }
+        Ok(body.map_or(Outcome::Continue, Outcome::Body))
     }
 
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.
@@ -307,10 +337,15 @@ impl<H: Host> Vm<H> {
         configured
     }
 
-    fn living_stream(&self, id: u32) -> Result<(), CallError> {
-        let entry = self.store.data().contexts.streams.get(&id).ok_or(CallError::Gone)?;
-        if self.callbacks.is_some() && entry.generation == self.generation {
-            return Ok(());
+    /// Takes out what the guest holds back of a stream's body.
+    ///
+    /// # Errors
+    /// When the context is none of this instance's.
+    fn living_stream(&mut self, id: u32) -> Result<Vec<u8>, CallError> {
+        let is_alive = self.callbacks.is_some();
+        let entry = self.store.data_mut().contexts.streams.get_mut(&id).ok_or(CallError::Gone)?;
+        if is_alive && entry.generation == self.generation {
+            return Ok(std::mem::take(&mut entry.held));
         }
         Err(CallError::Gone)
     }

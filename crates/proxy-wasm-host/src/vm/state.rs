@@ -25,6 +25,10 @@ pub(crate) struct State<H: Host> {
     pub effective: u32,
     /// The stream of the current context with what only this callback can see.
     pub stream: Option<H::Stream>,
+    /// The callback is about a body.
+    pub in_body: bool,
+    /// The body as the guest left it, once it differs from the stream's.
+    pub body: Option<Vec<u8>>,
     /// The reply that the guest asked for in this callback.
     pub reply: Option<Box<LocalReply>>,
     /// `proxy_on_vm_start` runs.
@@ -51,6 +55,8 @@ impl<H: Host> State<H> {
             current: 0,
             effective: 0,
             stream: None,
+            in_body: false,
+            body: None,
             reply: None,
             starting: false,
             memory: None,

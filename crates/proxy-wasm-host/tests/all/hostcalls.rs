@@ -111,3 +111,38 @@ fn the_allocator_may_not_use_the_host() {
     );
     assert!(!survives(&recursive));
 }
+
+/// What the body is after `proxy_set_buffer_bytes` in its callback; `None` when it was not changed.
+fn spliced(body: &str, start: i64, size: i64, value: &str) -> Option<String> {
+    let set = HOSTCALLS.iter().find(|row| row.name == "proxy_set_buffer_bytes").unwrap();
+    let module = calling_guest(set, &[1, start, size, 16, value.len() as i64])
+        .replace("proxy_on_request_headers", "proxy_on_response_body")
+        .replace("(func (export \"malloc\")", &format!("(data (i32.const 16) \"{value}\") (func (export \"malloc\")"));
+    let plugin = Proxy::default().load(&module).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    let event = Event::ResponseBody { end_of_stream: true };
+    match plugin.on_event(stream, Request::with_body(body), event).unwrap() {
+        Outcome::Body(body) => Some(String::from_utf8(body).unwrap()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_body_is_replaced_prepended_appended_and_spliced() {
+    let cases = [
+        (0, -1, "new", "new"),
+        (0, 4, "new", "new"),
+        (0, 0, "<", "<body"),
+        (4, 0, ">", "body>"),
+        (i64::from(i32::MAX), 0, ">", "body>"),
+        (-1, -1, ">", "body>"),
+        (1, 2, "--", "b--y"),
+        (2, 0, "+", "bo+dy"),
+        (2, 1 << 30, "", "bo"),
+        (0, -1, "", ""),
+    ];
+    for (start, size, value, expected) in cases {
+        assert_eq!(spliced("body", start, size, value).as_deref(), Some(expected), "{start} {size} {value:?}");
+    }
+}
