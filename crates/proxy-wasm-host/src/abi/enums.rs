@@ -23,9 +23,16 @@ impl AbiVersion {
     }
 }
 
-/// Implements `TryFrom<u32>` for an enumeration whose members have the ABI's numbers.
-macro_rules! from_number {
-    ($type:ident { $($member:ident = $number:literal),* $(,)? }) => {
+/// An enumeration whose members have the ABI's numbers, and how a number of the guest becomes one.
+macro_rules! numbered {
+    ($(#[$attribute:meta])* $type:ident { $($(#[$of_member:meta])* $member:ident = $number:literal,)* }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum $type {
+            $($(#[$of_member])* #[doc = stringify!($number)] $member = $number,)*
+        }
+
         impl TryFrom<u32> for $type {
             type Error = ();
 
@@ -39,91 +46,43 @@ macro_rules! from_number {
     };
 }
 
-/// `proxy_log_level_t`, least severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u32)]
-pub enum LogLevel {
-    /// 0
-    Trace = 0,
-    /// 1
-    Debug = 1,
-    /// 2
-    Info = 2,
-    /// 3
-    Warn = 3,
-    /// 4
-    Error = 4,
-    /// 5
-    Critical = 5,
+numbered! {
+    /// `proxy_log_level_t`, least severe first.
+    LogLevel {
+        Trace = 0,
+        Debug = 1,
+        Info = 2,
+        Warn = 3,
+        Error = 4,
+        Critical = 5,
+    }
 }
 
-from_number!(LogLevel { Trace = 0, Debug = 1, Info = 2, Warn = 3, Error = 4, Critical = 5 });
-
-/// `proxy_map_type_t`: the header maps that a guest can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum HeaderMap {
-    /// 0
-    RequestHeaders = 0,
-    /// 1
-    RequestTrailers = 1,
-    /// 2
-    ResponseHeaders = 2,
-    /// 3
-    ResponseTrailers = 3,
-    /// 4
-    GrpcInitialMetadata = 4,
-    /// 5
-    GrpcTrailingMetadata = 5,
-    /// 6
-    HttpCallResponseHeaders = 6,
-    /// 7
-    HttpCallResponseTrailers = 7,
+numbered! {
+    /// `proxy_map_type_t`: the header maps that a guest can name.
+    HeaderMap {
+        RequestHeaders = 0,
+        RequestTrailers = 1,
+        ResponseHeaders = 2,
+        ResponseTrailers = 3,
+        GrpcInitialMetadata = 4,
+        GrpcTrailingMetadata = 5,
+        HttpCallResponseHeaders = 6,
+        HttpCallResponseTrailers = 7,
+    }
 }
 
-from_number!(HeaderMap {
-    RequestHeaders = 0,
-    RequestTrailers = 1,
-    ResponseHeaders = 2,
-    ResponseTrailers = 3,
-    GrpcInitialMetadata = 4,
-    GrpcTrailingMetadata = 5,
-    HttpCallResponseHeaders = 6,
-    HttpCallResponseTrailers = 7,
-});
-
-/// `proxy_buffer_type_t`: the buffers that a guest can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum BufferType {
-    /// 0
-    RequestBody = 0,
-    /// 1
-    ResponseBody = 1,
-    /// 2
-    DownstreamData = 2,
-    /// 3
-    UpstreamData = 3,
-    /// 4
-    HttpCallResponseBody = 4,
-    /// 5
-    GrpcMessage = 5,
-    /// 6
-    VmConfiguration = 6,
-    /// 7
-    PluginConfiguration = 7,
-    /// 8
-    ForeignFunctionArguments = 8,
+numbered! {
+    /// `proxy_buffer_type_t`: the buffers that a guest can name.
+    BufferType {
+        RequestBody = 0,
+        ResponseBody = 1,
+        DownstreamData = 2,
+        UpstreamData = 3,
+        HttpCallResponseBody = 4,
+        GrpcMessage = 5,
+        VmConfiguration = 6,
+        PluginConfiguration = 7,
+        ForeignFunctionArguments = 8,
+    }
 }
-
-from_number!(BufferType {
-    RequestBody = 0,
-    ResponseBody = 1,
-    DownstreamData = 2,
-    UpstreamData = 3,
-    HttpCallResponseBody = 4,
-    GrpcMessage = 5,
-    VmConfiguration = 6,
-    PluginConfiguration = 7,
-    ForeignFunctionArguments = 8,
-});

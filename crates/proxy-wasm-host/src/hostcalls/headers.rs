@@ -71,12 +71,7 @@ pub fn add_header_map_value<H: Host>(
     value: u32,
     value_size: u32,
 ) -> Outcome {
-    let map = header_map(map)?;
-    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
-    let (memory, _) = call.memory()?;
-    let value = memory.bytes(value, value_size)?;
-    stream.change_header(map, memory.bytes(name, name_size)?, HeaderChange::Add(value));
-    Ok(())
+    set_header(call, map, (name, name_size), (value, value_size), |value| HeaderChange::Add(value))
 }
 
 pub fn replace_header_map_value<H: Host>(
@@ -87,11 +82,22 @@ pub fn replace_header_map_value<H: Host>(
     value: u32,
     value_size: u32,
 ) -> Outcome {
+    set_header(call, map, (name, name_size), (value, value_size), |value| HeaderChange::Replace(value))
+}
+
+/// Adds or replaces a header; name and value are pointer and size.
+fn set_header<H: Host>(
+    call: &mut Call<'_, H>,
+    map: u32,
+    name: (u32, u32),
+    value: (u32, u32),
+    change: impl FnOnce(&[u8]) -> HeaderChange<'_>,
+) -> Outcome {
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, _) = call.memory()?;
-    let value = memory.bytes(value, value_size)?;
-    stream.change_header(map, memory.bytes(name, name_size)?, HeaderChange::Replace(value));
+    let value = memory.bytes(value.0, value.1)?;
+    stream.change_header(map, memory.bytes(name.0, name.1)?, change(value));
     Ok(())
 }
 
