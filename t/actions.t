@@ -75,7 +75,7 @@ response_body: args
 ok
 --- error_log
 args -> OK 2 2 0
-args -> OK 2 0 1
+args -> OK 2 2 1
 
 
 

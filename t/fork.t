@@ -82,7 +82,7 @@ __DATA__
             ngx.say("as many clocks and lines: ", clocks == tries and lines == tries)
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body
 2 workers
 as many random numbers as calls: true
@@ -229,7 +229,7 @@ failed to call function
             ngx.print("replaced")
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body chomp
 replaced
 --- error_log
@@ -269,7 +269,7 @@ exited on signal 9
             ngx.say(package.loaded.generation)
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body
 1
 --- error_log eval
@@ -403,7 +403,7 @@ exited with code 0
             ngx.print("gone")
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body chomp
 gone
 --- error_log

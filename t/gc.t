@@ -72,7 +72,7 @@ __DATA__
             ngx.say(counts.created, " created, ", counts.freed, " freed, ", counts.deleted, " deleted")
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body
 301 created, 300 freed, 300 deleted
 --- no_error_log
@@ -134,7 +134,7 @@ plugin_delete 2
             ngx.say(counts.created - counts.freed, " and ", counts.loaded - counts.unloaded, " left, ", counts.deleted, " deleted")
         }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body
 1 and 1 left, 25 deleted
 --- no_error_log
@@ -289,7 +289,7 @@ end of 3
         }
         content_by_lua_block { ngx.print("ok") }
     }
---- timeout: 20
+--- timeout: 60
 --- response_body chomp
 ok
 --- no_error_log

@@ -543,7 +543,7 @@ grow 65536   => OK -1
     }
 --- response_body
 alive
---- timeout: 20
+--- timeout: 60
 --- error_log eval
 [qr/100 times trap: access memory addr/, qr/100 times OK localhost/, "failed to call function", "0: proxy_log"]
 --- no_error_log
