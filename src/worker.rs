@@ -1,6 +1,10 @@
 //! What one worker process keeps: the plugin contexts that Lua holds, and the requests that have stream contexts.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    hash::BuildHasherDefault,
+    rc::Rc,
+};
 
 use once_cell::sync::OnceCell;
 use proxy_wasm_host::{
@@ -12,19 +16,18 @@ use proxy_wasm_host::{
 };
 use smallvec::SmallVec;
 
-use crate::nginx::{Nginx, Phase, Request, on_request_end};
+use crate::nginx::{Nginx, OneThread, Phase, Request, on_request_end};
 
 /// One for the process: its compiled modules survive a fork.
 static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
 
-#[derive(Default)]
 struct Worker {
     /// By the index that Lua's handles have.
     contexts: RefCell<Vec<Option<Rc<Handle>>>>,
     /// By the request's key.
     requests: RefCell<IdMap<OpenRequest, usize>>,
     /// How many handles there have been.
-    handles: std::cell::Cell<u64>,
+    handles: Cell<u64>,
 }
 
 /// A plugin context that Lua holds.
@@ -51,14 +54,11 @@ struct OpenStream {
     id: u32,
 }
 
-thread_local! {
-    /// Never freed: finalizers and cleanup handlers may run until the process is gone.
-    static WORKER: &'static Worker = Box::leak(Box::default());
-}
-
-fn worker() -> &'static Worker {
-    WORKER.with(|worker| *worker)
-}
+static WORKER: OneThread<Worker> = OneThread::new(Worker {
+    contexts: RefCell::new(Vec::new()),
+    requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
+    handles: Cell::new(0),
+});
 
 /// Loads a plugin; why it failed is in the error log.
 pub fn load(name: &str, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
@@ -74,12 +74,11 @@ pub fn load(name: &str, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
 
 /// Keeps a plugin context for Lua and returns its index.
 pub fn keep(context: PluginContext<Nginx>) -> usize {
-    let worker = worker();
-    let serial = worker.handles.get() + 1;
-    worker.handles.set(serial);
+    let serial = WORKER.handles.get() + 1;
+    WORKER.handles.set(serial);
     let handle = Some(Rc::new(Handle { context, serial }));
 
-    let mut contexts = worker.contexts.borrow_mut();
+    let mut contexts = WORKER.contexts.borrow_mut();
     match contexts.iter().position(Option::is_none) {
         Some(free) => {
             contexts[free] = handle;
@@ -94,7 +93,7 @@ pub fn keep(context: PluginContext<Nginx>) -> usize {
 
 /// Lets go of a plugin context: Lua's handle is gone.
 pub fn release(index: usize) {
-    let handle = worker().contexts.borrow_mut().get_mut(index).and_then(Option::take);
+    let handle = WORKER.contexts.borrow_mut().get_mut(index).and_then(Option::take);
     drop(handle);
 }
 
@@ -103,16 +102,15 @@ pub fn release(index: usize) {
 /// # Errors
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
-    let worker = worker();
-    let handle = worker.contexts.borrow().get(index).cloned().flatten().ok_or(CallError::Gone)?;
+    let handle = WORKER.contexts.borrow().get(index).cloned().flatten().ok_or(CallError::Gone)?;
     let plugin = handle.context.plugin();
-    let id = match worker.open_stream(request, handle.serial) {
+    let id = match WORKER.open_stream(request, handle.serial) {
         Some(id) => id,
         None if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
-        None => worker.start_stream(&handle, request)?,
+        None => WORKER.start_stream(&handle, request)?,
     };
     let outcome = plugin.on_event(id, request, event)?;
-    if event == Event::ResponseHeaders && worker.expects_other_body(request) {
+    if event == Event::ResponseHeaders && WORKER.expects_other_body(request) {
         for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
             request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
         }
@@ -143,19 +141,19 @@ pub fn add_reply_headers(request: Request, reply: &LocalReply) {
 
 /// What a plugin set the request's `:path` to.
 pub fn path_of(request: Request) -> Option<Vec<u8>> {
-    worker().requests.borrow().get(&request.key())?.path.as_ref().map(|path| path.to_vec())
+    WORKER.requests.borrow().get(&request.key())?.path.as_ref().map(|path| path.to_vec())
 }
 
 /// Remembers what a plugin set the request's `:path` to.
 pub fn set_path_of(request: Request, path: &[u8]) {
-    if let Some(open) = worker().requests.borrow_mut().get_mut(&request.key()) {
+    if let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key()) {
         open.path = Some(path.into());
     }
 }
 
 /// Remembers that a plugin may change the response body.
 pub fn expect_other_body(request: Request) {
-    if let Some(open) = worker().requests.borrow_mut().get_mut(&request.key()) {
+    if let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key()) {
         open.other_body = true;
     }
 }
@@ -190,10 +188,9 @@ impl Worker {
 
 /// Ends all stream contexts of a request, in the order in which they were opened.
 fn close_streams(key: usize) {
-    let worker = worker();
-    let streams = worker.requests.borrow_mut().get_mut(&key).map(|open| std::mem::take(&mut open.streams));
+    let streams = WORKER.requests.borrow_mut().get_mut(&key).map(|open| std::mem::take(&mut open.streams));
     for stream in streams.into_iter().flatten() {
         stream.plugin.close_stream(stream.id);
     }
-    worker.requests.borrow_mut().remove(&key);
+    WORKER.requests.borrow_mut().remove(&key);
 }

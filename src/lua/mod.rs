@@ -8,16 +8,14 @@ use mlua::{AnyUserData, Error, Lua, LuaString, Result, Table, UserData};
 use proxy_wasm_host::{context::Plugin, hostcalls::LocalReply};
 
 use crate::{
-    nginx::{Nginx, Request, load_symbols, remember_lua_functions},
+    nginx::{Nginx, OneThread, Request, load_symbols, remember_lua_functions},
     worker,
 };
 
-thread_local! {
-    /// The body that the last callback left, until bodies.lua takes it, right after.
-    static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// The reply that the last callback asked for, until local_reply.lua takes it, right after.
-    static REPLY: Cell<Option<(Request, Box<LocalReply>)>> = const { Cell::new(None) };
-}
+/// The body that the last callback left, until bodies.lua takes it, right after.
+static BODY: OneThread<Cell<Vec<u8>>> = OneThread::new(Cell::new(Vec::new()));
+/// The reply that the last callback asked for, until local_reply.lua takes it, right after.
+static REPLY: OneThread<Cell<Option<(Request, Box<LocalReply>)>>> = OneThread::new(Cell::new(None));
 
 /// A loaded plugin, held by Lua.
 struct PluginHandle(Rc<Plugin<Nginx>>);

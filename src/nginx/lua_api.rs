@@ -7,14 +7,12 @@ use mlua::ffi::{
     lua_pushlstring, lua_rawget, lua_rawset, lua_settop, lua_tolstring,
 };
 
-use super::request::Request;
+use super::{one_thread::OneThread, request::Request};
 
 /// Its address is the registry's key for `ngx.req.set_uri`.
 static SET_URI_KEY: u8 = 0;
 
-thread_local! {
-    static CALLER: Cell<*mut lua_State> = const { Cell::new(null_mut()) };
-}
+static CALLER: OneThread<Cell<*mut lua_State>> = OneThread::new(Cell::new(null_mut()));
 
 /// Puts the functions of `ngx.*` that are called from here into Lua's registry.
 ///

@@ -7,6 +7,7 @@ mod cleanup;
 mod headers;
 mod log;
 mod lua_api;
+mod one_thread;
 mod request;
 mod response_list;
 mod symbols;
@@ -14,6 +15,7 @@ mod variables;
 
 pub use cleanup::on_request_end;
 pub use lua_api::{remember_lua_functions, with_caller};
+pub use one_thread::OneThread;
 pub use request::{Phase, Request};
 pub use symbols::load as load_symbols;
 
