@@ -32,13 +32,14 @@ pub enum Event {
     },
 }
 
-/// What a callback left the proxy to do.
+/// What a callback left the proxy to do. It fits into two registers, for nearly always it is the first.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "for its size")]
 pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
     /// Go on with this in the place of the body that the callback was about.
-    Body(Vec<u8>),
+    Body(Box<Vec<u8>>),
     /// Answer with this and end the stream.
     Reply(Box<LocalReply>),
 }
@@ -164,37 +165,46 @@ impl<H: Host> Vm<H> {
 
     /// Runs the callback of `event`.
     ///
-    /// A response body that the guest holds back (`Pause`) comes together with the next chunk; at its end it goes on.
-    ///
     /// # Errors
     /// When the guest traps, or did so since the context was created.
     pub fn on_event(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
-        let held = self.living_stream(id)?;
-        let state = self.store.data_mut();
-        state.in_body = matches!(event, Event::RequestBody { .. } | Event::ResponseBody { .. });
-        if state.in_body {
-            let chunk = stream.body().unwrap_or_default();
-            state.body = (!held.is_empty()).then(|| [&held, chunk].concat());
+        self.living_stream(id)?;
+        match event {
+            Event::RequestHeaders => self.on_headers(id, stream, HeaderMap::RequestHeaders),
+            Event::ResponseHeaders => self.on_headers(id, stream, HeaderMap::ResponseHeaders),
+            Event::RequestBody { .. } | Event::ResponseBody { .. } => self.on_body(id, stream, event),
         }
-        let body_size = state.body.as_deref().or(stream.body()).map_or(0, <[u8]>::len);
-        let body_size = u32::try_from(body_size).unwrap_or(u32::MAX);
+    }
+
+    fn on_headers(&mut self, id: u32, stream: H::Stream, map: HeaderMap) -> Result<Outcome, CallError> {
         let counted = stream.clone();
-        let action = self.call(id, Some(stream), |callbacks, store| match event {
-            Event::RequestHeaders => {
-                let headers = callbacks.request_headers.as_ref()?;
-                Some(headers.call(store, id, counted.header_count(HeaderMap::RequestHeaders), true))
-            }
-            Event::ResponseHeaders => {
-                let headers = callbacks.response_headers.as_ref()?;
-                Some(headers.call(store, id, counted.header_count(HeaderMap::ResponseHeaders), true))
-            }
-            Event::RequestBody { end_of_stream } => {
-                Some(callbacks.request_body.as_ref()?.call(store, (id, body_size, end_of_stream.into())))
-            }
-            Event::ResponseBody { end_of_stream } => {
-                Some(callbacks.response_body.as_ref()?.call(store, (id, body_size, end_of_stream.into())))
-            }
+        self.call(id, Some(stream), |callbacks, store| {
+            let callback = match map {
+                HeaderMap::RequestHeaders => callbacks.request_headers.as_ref()?,
+                _ => callbacks.response_headers.as_ref()?,
+            };
+            Some(callback.call(store, id, counted.header_count(map), true))
+        })?;
+        Ok(self.store.data_mut().reply.take().map_or(Outcome::Continue, Outcome::Reply))
+    }
+
+    /// A response body that the guest holds back (`Pause`) comes together with the next chunk; at its end it goes on.
+    fn on_body(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+        let state = self.store.data_mut();
+        let chunk = stream.body().unwrap_or_default();
+        let held = state.contexts.streams.get_mut(&id).map(|entry| std::mem::take(&mut entry.held));
+        state.body = held.filter(|held| !held.is_empty()).map(|held| [&held, chunk].concat());
+        state.in_body = true;
+        let size = u32::try_from(state.body.as_deref().unwrap_or(chunk).len()).unwrap_or(u32::MAX);
+        let action = self.call(id, Some(stream.clone()), |callbacks, store| {
+            let (callback, end_of_stream) = match event {
+                Event::RequestBody { end_of_stream } => (callbacks.request_body.as_ref()?, end_of_stream),
+                Event::ResponseBody { end_of_stream } => (callbacks.response_body.as_ref()?, end_of_stream),
+                Event::RequestHeaders | Event::ResponseHeaders => return None,
+            };
+            Some(callback.call(store, (id, size, end_of_stream.into())))
         });
+
         let state = self.store.data_mut();
         state.in_body = false;
         let body = state.body.take();
@@ -203,13 +213,13 @@ impl<H: Host> Vm<H> {
             return Ok(Outcome::Reply(reply));
         }
         if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
-            let held = body.unwrap_or_else(|| counted.body().unwrap_or_default().to_vec());
+            let held = body.unwrap_or_else(|| chunk.to_vec());
             if let Some(entry) = state.contexts.streams.get_mut(&id) {
                 entry.held = held;
             }
-            return Ok(Outcome::Body(Vec::new()));
+            return Ok(Outcome::Body(Box::default()));
         }
-        Ok(body.map_or(Outcome::Continue, Outcome::Body))
+        Ok(body.map_or(Outcome::Continue, |body| Outcome::Body(Box::new(body))))
     }
 
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.
@@ -337,15 +347,12 @@ impl<H: Host> Vm<H> {
         configured
     }
 
-    /// Takes out what the guest holds back of a stream's body.
-    ///
     /// # Errors
     /// When the context is none of this instance's.
-    fn living_stream(&mut self, id: u32) -> Result<Vec<u8>, CallError> {
-        let is_alive = self.callbacks.is_some();
-        let entry = self.store.data_mut().contexts.streams.get_mut(&id).ok_or(CallError::Gone)?;
-        if is_alive && entry.generation == self.generation {
-            return Ok(std::mem::take(&mut entry.held));
+    fn living_stream(&self, id: u32) -> Result<(), CallError> {
+        let entry = self.store.data().contexts.streams.get(&id).ok_or(CallError::Gone)?;
+        if self.callbacks.is_some() && entry.generation == self.generation {
+            return Ok(());
         }
         Err(CallError::Gone)
     }

@@ -89,10 +89,14 @@ impl<H: Host> State<H> {
     }
 
     /// Writes out what the guest left on stdout and stderr without an end of line.
+    #[inline]
     pub fn flush_stdio(&mut self) {
-        if self.stdio.is_empty() {
-            return;
+        if !self.stdio.is_empty() {
+            self.write_out_stdio();
         }
+    }
+
+    fn write_out_stdio(&mut self) {
         let mut stdio = std::mem::take(&mut self.stdio);
         stdio.flush(|level, line| self.log(level, line));
         self.stdio = stdio;
