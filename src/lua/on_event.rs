@@ -75,7 +75,7 @@ unsafe fn run(state: *mut lua_State) -> i64 {
     match worker::on_event(index, request, event) {
         Ok(Outcome::Continue) => result::CONTINUE,
         Ok(Outcome::Body(body)) => {
-            BODY.set(*body);
+            BODY.set(body);
             result::BODY
         }
         Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {

@@ -32,14 +32,13 @@ pub enum Event {
     },
 }
 
-/// What a callback left the proxy to do. It fits into two registers, for nearly always it is the first.
+/// What a callback left the proxy to do.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::box_collection, reason = "for its size")]
 pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
     /// Go on with this in the place of the body that the callback was about.
-    Body(Box<Vec<u8>>),
+    Body(Vec<u8>),
     /// Answer with this and end the stream.
     Reply(Box<LocalReply>),
 }
@@ -217,9 +216,9 @@ impl<H: Host> Vm<H> {
             if let Some(entry) = state.contexts.streams.get_mut(&id) {
                 entry.held = held;
             }
-            return Ok(Outcome::Body(Box::default()));
+            return Ok(Outcome::Body(Vec::new()));
         }
-        Ok(body.map_or(Outcome::Continue, |body| Outcome::Body(Box::new(body))))
+        Ok(body.map_or(Outcome::Continue, Outcome::Body))
     }
 
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.

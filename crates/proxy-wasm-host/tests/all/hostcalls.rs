@@ -123,7 +123,7 @@ fn spliced(body: &str, start: i64, size: i64, value: &str) -> Option<String> {
     let stream = context.open_stream(Request::default()).unwrap();
     let event = Event::ResponseBody { end_of_stream: true };
     match plugin.on_event(stream, Request::with_body(body), event).unwrap() {
-        Outcome::Body(body) => Some(String::from_utf8(*body).unwrap()),
+        Outcome::Body(body) => Some(String::from_utf8(body).unwrap()),
         _ => None,
     }
 }
