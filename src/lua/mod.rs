@@ -15,7 +15,10 @@ use crate::{
 /// The body that the last callback left, until bodies.lua takes it, right after.
 static BODY: OneThread<Cell<Vec<u8>>> = OneThread::new(Cell::new(Vec::new()));
 /// The reply that the last callback asked for, until local_reply.lua takes it, right after.
-static REPLY: OneThread<Cell<Option<(Request, Box<LocalReply>)>>> = OneThread::new(Cell::new(None));
+static REPLY: OneThread<Cell<Option<PendingReply>>> = OneThread::new(Cell::new(None));
+
+/// A reply, and the request that it answers.
+type PendingReply = (Request, Box<LocalReply>);
 
 /// A loaded plugin, held by Lua.
 struct PluginHandle(Rc<Plugin<Nginx>>);
