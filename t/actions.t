@@ -503,3 +503,84 @@ denied
 [("x-one: 1") x 3]
 --- response_body eval
 [("reply") x 3]
+
+
+
+=== TEST 27: a reply's Content-Length is the host's, and a plugin can't give it a Transfer-Encoding
+--- config
+    keepalive_timeout 10;
+    location = /t {
+        access_by_lua_block {
+            local ctx = require("plugin_ctx")("request_headers: send_local_response " .. ngx.unescape_uri(ngx.var.args))
+            assert(require("resty.proxy-wasm").on_http_request_headers(ctx))
+        }
+    }
+    location = /client {
+        content_by_lua_block {
+            for _, reply in ipairs({
+                '403 denied', '200 denied Transfer-Encoding=gzip', '200 denied transfer-encoding=chunked',
+                '200 "" content-length=5', '204 "" Content-Length=5', '403 "" content-length=5',
+            }) do
+                local socket = ngx.socket.tcp()
+                socket:settimeout(2000)
+                assert(socket:connect("127.0.0.1", ngx.var.server_port))
+                local request = "GET /t?" .. ngx.escape_uri(reply) .. " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                assert(socket:send(request))
+                local head, body = socket:receive("*a"):match("(.-\r\n)\r\n(.*)")
+                local framing = {}
+                for name, value in head:gmatch("([^\r\n:]+): ([^\r\n]*)") do
+                    name = name:lower()
+                    if name == "content-length" or name == "transfer-encoding" then
+                        table.insert(framing, name .. ": " .. value)
+                    end
+                end
+                ngx.say(reply, " | ", table.concat(framing, ", "), " | ", #body)
+            end
+        }
+    }
+--- request
+GET /client
+--- response_body
+403 denied | content-length: 6 | 6
+200 denied Transfer-Encoding=gzip | content-length: 6 | 6
+200 denied transfer-encoding=chunked | content-length: 6 | 6
+200 "" content-length=5 | transfer-encoding: chunked | 5
+204 "" Content-Length=5 |  | 0
+403 "" content-length=5 | content-length: 153 | 153
+--- no_error_log
+[alert]
+
+
+
+=== TEST 28: request callbacks in the phase before the location is found answer
+--- http_config
+    server {
+        listen 127.0.0.1:1986;
+        server_rewrite_by_lua_block {
+            assert(require("resty.proxy-wasm").on_http_request_headers(require("plugin_ctx")("request_headers: send_local_response 403 denied")))
+        }
+        location / { return 200 "not reached"; }
+    }
+--- config
+    location = /t { proxy_pass http://127.0.0.1:1986/; }
+--- error_code: 403
+--- response_body chomp
+denied
+
+
+
+=== TEST 29: pseudo headers of a reply are left out
+--- config
+    location = /t {
+        access_by_lua_block {
+            local ctx = require("plugin_ctx")("request_headers: send_local_response 403 denied :status=200 x-one=1 :odd=2")
+            assert(require("resty.proxy-wasm").on_http_request_headers(ctx))
+        }
+    }
+--- error_code: 403
+--- response_headers
+x-one: 1
+--- response_body chomp
+denied
+--- no_error_log
+[error]

@@ -412,3 +412,30 @@ exited with code 0
 [emerg]
 signal 11
 signal 6
+
+
+
+=== TEST 12: the library is never unmapped: handlers of signals and finalizers in it outlive the Lua VM that opened it
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ffi = require("ffi")
+            ffi.cdef("void *dlopen(const char *, int); int dlclose(void *);")
+            local function mapped()
+                return assert(io.open("/proc/self/maps")):read("*a"):find("wasm/native.so", 1, true) ~= nil
+            end
+            local path = package.searchpath("resty.wasm", package.path):gsub("%.lua$", "/native.so")
+            ngx.say("before: ", mapped())
+            local library = ffi.C.dlopen(path, 2)
+            assert(library ~= nil)
+            ngx.say("open: ", mapped())
+            assert(ffi.C.dlclose(library) == 0)
+            ngx.say("closed: ", mapped())
+        }
+    }
+--- response_body
+before: false
+open: true
+closed: true
+--- no_error_log
+[error]

@@ -421,3 +421,31 @@ on_http_response_headers
 unsupported subsystem: stream
 unsupported subsystem: stream
 false
+
+
+
+=== TEST 15: without the library load says where it was searched for, and with a broken one why it can't be opened
+--- user_files
+>>> native.so
+this is no library
+>>> nothing/here
+--- config
+    location = /t {
+        content_by_lua_block {
+            local source = assert(io.open(package.searchpath("resty.wasm.native_module", package.path))):read("*a")
+            local path, cpath = "target/guests/script.wasm", package.cpath
+            package.cpath = ""
+            for _, directory in ipairs({"nothing", "."}) do
+                package.loaded["resty.wasm"] = nil
+                local file = "$TEST_NGINX_HTML_DIR/" .. directory .. "/native_module.lua"
+                package.loaded["resty.wasm.native_module"] = assert(loadstring(source, "@" .. file))()
+                local plugin, err = require("resty.wasm").load("plugin", path)
+                local _, at = err:find("$TEST_NGINX_HTML_DIR/", 1, true)
+                ngx.say(tostring(plugin), " ", err:match("^resty.wasm: %w+ %w+ %w+") or err:match("^resty.wasm: can't open"), " ", err:sub(at + 1):match("^[^']*"))
+            end
+            package.cpath = cpath
+        }
+    }
+--- response_body
+nil resty.wasm: the native library nothing/native.so
+nil resty.wasm: can't open ./native.so

@@ -23,7 +23,7 @@ $script
         }
     }
 _EOC_
-    $block->set_value(grep_error_log => qr/(?<=request_body 2: ).*?(?=, client)/);
+    $block->set_value(grep_error_log => qr/(?<=request_body 2: ).*?(?=, client)/) unless defined $block->grep_error_log;
 });
 
 run_tests();
@@ -96,3 +96,15 @@ request_body: get_body request 0 1024
 --- grep_error_log_out
 get_body request 0 1024 -> OK AAA
 get_body request 0 1024 -> NOT_FOUND
+
+
+
+=== TEST 6: a part that came with the first call is gone at the request's end, too
+--- script
+request_body: get_body request 0 1024
+log: get_body request 0 1024
+--- parts: "AAA"
+--- grep_error_log eval: qr/(?:request_body|log) 2: get_body .*?(?=, client)/
+--- grep_error_log_out
+request_body 2: get_body request 0 1024 -> OK AAA
+log 2: get_body request 0 1024 -> NOT_FOUND

@@ -277,3 +277,53 @@ remove_header response :status -> OK
 get_header response :status -> OK 200
 --- error_log eval
 qr/\[error\] \d+#\d+: \*\d+ failed to set response header :status: can't remove pseudo header, client/
+
+
+
+=== TEST 22: a header that was removed is not in the list, nor counted
+--- header_filter
+            ngx.header["X-Lua"] = "lua"
+            ngx.header["X-Lua"] = nil
+            ngx.header["X-Plugin"] = "plugin"
+--- script
+response_headers: add_header response x-kept kept
+response_headers: remove_header response x-plugin
+response_headers: get_headers response
+response_headers: args
+--- response
+content_by_lua_block { ngx.header["Content-Type"] = "text/plain" ngx.send_headers() }
+--- grep_error_log_out
+add_header response x-kept kept -> OK
+remove_header response x-plugin -> OK
+header x-kept: kept
+header content-type: text/plain
+header connection: close
+header :status: 200
+get_headers response -> OK 4
+args -> OK 2 4 1
+
+
+
+=== TEST 23: :status has to be digits alone
+--- script
+response_headers: replace_header response :status +201
+response_headers: replace_header response :status -1
+response_headers: replace_header response :status ""
+--- error_code: 200
+--- grep_error_log_out
+replace_header response :status +201 -> OK
+replace_header response :status -1 -> OK
+replace_header response :status "" -> OK
+--- error_log eval
+[("failed to set response header :status: invalid value") x 3]
+
+
+
+=== TEST 24: :status has to be one that ends a response
+--- script
+response_headers: replace_header response :status 100
+response_headers: replace_header response :status 99999
+response_headers: replace_header response :status 0
+--- error_code: 200
+--- error_log eval
+[map { "failed to set response header :status: invalid value $_, it must be in 200..=999" } 100, 99999, 0]

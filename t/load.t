@@ -741,3 +741,39 @@ the configuration
 --- grep_error_log eval: qr/call poll_oneoff[^,]*/
 --- grep_error_log_out
 call poll_oneoff 0 0 0 $out -> OK
+
+
+
+=== TEST 36: WASI has no files, and says so without a thread
+--- config
+    location /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            ngx.say(wasm.on_http_request_headers(plugins.ctx("wasi-files", "nothing")))
+            local status = assert(io.open("/proc/self/status")):read("*a")
+            ngx.say(status:match("\nThreads:%s*(%d+)"))
+        }
+    }
+--- response_body
+true
+1
+--- no_error_log
+[error]
+
+
+
+=== TEST 37: what a start function wrote without a line break is logged when it has returned
+--- config
+    location /t {
+        content_by_lua_block {
+            local plugin = assert(require("plugins").load("wasi-files"))
+            ngx.log(ngx.WARN, "loaded")
+            ngx.print("ok")
+        }
+    }
+--- response_body chomp
+ok
+--- grep_error_log eval: qr/no line end|loaded(?=,)/
+--- grep_error_log_out
+no line end
+loaded

@@ -350,3 +350,12 @@ request_headers: log 99 at ninety-nine
 request_headers: log -1 at minus one
 --- error_log eval
 [qr/\[error\].*at six/, qr/\[error\].*at ninety-nine/, qr/\[error\].*at minus one/]
+
+
+
+=== TEST 22: what has no line break is logged where the callback's own context logs, whatever the effective one is
+--- conf
+request_headers: set_effective_context 1
+request_headers: stdout no break
+--- error_log eval
+qr/no break, client/

@@ -103,3 +103,17 @@ stream_create: get_property plugin_root_id
 --- grep_error_log_out
 get_property plugin_root_id -> OK plugin
 get_property plugin_root_id -> OK plugin
+
+
+
+=== TEST 7: a path may end with NUL, as the C++ SDK gives it
+--- script
+request_headers: get_property plugin_root_id\0
+request_headers: get_property scheme\0
+request_headers: set_property for_test\0 set
+--- response_body
+set 3
+--- grep_error_log_out
+get_property plugin_root_id\0 -> OK plugin
+get_property scheme\0 -> OK http
+set_property for_test\0 set -> OK

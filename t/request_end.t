@@ -710,3 +710,62 @@ one delete
 two done
 two log
 two delete
+
+
+
+=== TEST 27: the body of a callback in log_by_lua is there in no other callback
+--- config
+    location = /t {
+        content_by_lua_block { ngx.print("ok") }
+        log_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            local plugin = assert(wasm.load("plugin", "target/guests/script.wasm"))
+            local ctx = assert(wasm.on_configure(plugin, [[
+                stream_create: get_body request 0 9
+                request_body: get_body request 0 9
+                log: get_body request 0 9
+            ]]))
+            assert(wasm.on_http_request_body(ctx, "AAA", true))
+        }
+    }
+--- response_body chomp
+ok
+--- grep_error_log eval: qr/\w+ 2: get_body .*?(?= while|, client)/
+--- grep_error_log_out
+stream_create 2: get_body request 0 9 -> NOT_FOUND
+request_body 2: get_body request 0 9 -> OK AAA
+log 2: get_body request 0 9 -> NOT_FOUND
+
+
+
+=== TEST 28: a plugin can't set the path of another request than the one that is running
+--- config
+    location = /other {
+        content_by_lua_block {
+            require("traced").response("one", [[
+                request_headers: set_effective_context 2
+                request_headers: replace_header request :path /stolen
+            ]])
+            package.loaded.other_is_open = true
+            repeat ngx.sleep(0.001) until package.loaded.other_may_go
+            ngx.print(ngx.var.uri)
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local other = ngx.thread.spawn(function()
+                local socket = ngx.socket.tcp()
+                assert(socket:connect("127.0.0.1", ngx.var.server_port))
+                assert(socket:send("GET /other HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+                return socket:receive("*a"):match("\r\n\r\n(.*)")
+            end)
+            repeat ngx.sleep(0.001) until package.loaded.other_is_open
+            require("traced").request("one")
+            package.loaded.other_may_go = true
+            ngx.say(select(2, ngx.thread.wait(other)), " ", ngx.var.uri)
+        }
+    }
+--- response_body
+/other /t
+--- error_log
+failed to set request header :path: it can't be changed when no Lua code of the request runs

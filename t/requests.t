@@ -877,3 +877,24 @@ GET /t/file.txt
 the file
 --- error_log eval
 [qr/get_header response last-modified -> OK \w+, \d+/, qr/header last-modified: \w+, \d+/]
+
+
+
+=== TEST 39: a method that a plugin made up is not left behind for other requests
+--- config
+    location = /t {
+        content_by_lua_block {
+            if ngx.var.arg_method then
+                local wasm = require("resty.proxy-wasm")
+                local ctx = require("plugin_ctx")("request_headers: replace_header request :method " .. ngx.var.arg_method)
+                assert(wasm.on_http_request_headers(ctx))
+            else
+                ngx.req.set_method(ngx.HTTP_GET)
+            end
+            ngx.print(ngx.var.request_method)
+        }
+    }
+--- request eval
+["GET /t?method=MADEUP", "GET /t", "GET /t?method=GET"]
+--- response_body eval
+["MADEUP", "GET", "GET"]

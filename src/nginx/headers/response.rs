@@ -149,6 +149,9 @@ fn status(request: Request) -> Option<Vec<u8>> {
 fn set_status(request: Request, status: &[u8]) -> Result<(), String> {
     let status = std::str::from_utf8(status).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let status: c_int = status.and_then(|text| text.parse().ok()).ok_or("invalid value")?;
+    if !(200..=999).contains(&status) {
+        return Err(format!("invalid value {status}, it must be in 200..=999"));
+    }
     // SAFETY: the request lives. ngx_lua logs what it refuses.
     unsafe { (Symbols::get().ngx_http_lua_ffi_set_resp_status)(request.as_ptr(), status) };
     Ok(())

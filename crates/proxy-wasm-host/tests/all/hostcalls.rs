@@ -146,3 +146,26 @@ fn a_body_is_replaced_prepended_appended_and_spliced() {
         assert_eq!(spliced("body", start, size, value).as_deref(), Some(expected), "{start} {size} {value:?}");
     }
 }
+
+#[test]
+fn a_missing_header_is_not_found_and_in_abi_0_1_0_empty() {
+    let module = |version: &str, answer: u32| {
+        format!(
+            r#"(module
+                (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (data (i32.const 0) "missing")
+                (func (export "proxy_abi_version_{version}"))
+                (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+                (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                    (if (i32.ne (i32.const {answer})
+                            (call $get (i32.const 0) (i32.const 0) (i32.const 7) (i32.const 16) (i32.const 20)))
+                        (then unreachable))
+                    (if (i32.load (i32.const 20)) (then unreachable))
+                    (i32.const 0)))"#
+        )
+    };
+    assert!(survives(&module("0_1_0", 0)));
+    assert!(survives(&module("0_2_0", 1)));
+    assert!(survives(&module("0_2_1", 1)));
+}

@@ -151,3 +151,51 @@ fn a_plugin_that_traps_a_hundred_times_goes_on() {
     }
     assert_eq!(context.open_stream(Request::default()), Ok(2));
 }
+
+#[test]
+fn a_stream_context_that_traps_when_it_is_created_does_not_keep_its_plugin_context() {
+    let proxy = Proxy::default();
+    let module = r#"(module (memory (export "memory") 1)
+        (func (export "proxy_on_context_create") (param $id i32) (param $parent i32)
+            (if (local.get $parent) (then unreachable))))"#;
+    let plugin = proxy.load(module).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    assert_eq!(context.open_stream(Request::default()), Err(CallError::Trapped));
+    drop(context);
+    assert!(proxy.logged("free plugin context 1"));
+}
+
+#[test]
+fn a_virtual_machine_that_did_not_start_is_not_used() {
+    let proxy = Proxy::default();
+    // The same instance would accept at the second time.
+    let module = r#"(module (memory (export "memory") 1)
+        (global $asked (mut i32) (i32.const 0))
+        (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+            (global.get $asked) (global.set $asked (i32.const 1))))"#;
+    let plugin = proxy.load(module).unwrap();
+    for _ in 0..3 {
+        assert_eq!(plugin.configure(b"conf").err(), Some(CallError::Refused));
+    }
+}
+
+#[test]
+fn a_new_instance_that_refuses_an_old_configuration_is_not_used() {
+    let proxy = Proxy::default();
+    // Accepts context 1, and after it any other.
+    let module = r#"(module (memory (export "memory") 1)
+        (global $accepts (mut i32) (i32.const 0))
+        (func (export "proxy_on_configure") (param $id i32) (param i32) (result i32)
+            (global.set $accepts (i32.or (global.get $accepts) (i32.eq (local.get $id) (i32.const 1))))
+            (global.get $accepts))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
+    let plugin = proxy.load(module).unwrap();
+    let first = plugin.configure(b"conf").unwrap();
+    let second = plugin.configure(b"conf").unwrap();
+    drop(first);
+    let stream = second.open_stream(Request::default()).unwrap();
+    plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
+    for _ in 0..3 {
+        assert_eq!(second.open_stream(Request::default()), Err(CallError::Refused));
+    }
+}
