@@ -82,7 +82,7 @@ fn split_line(message: &[u8]) -> (&[u8], &[u8]) {
         return (message, &[]);
     }
     let head = &message[..LONGEST_LINE];
-    if let Some(end) = head.iter().rposition(|byte| *byte == b'\n').filter(|end| *end > 0) {
+    if let Some(end) = memchr::memrchr(b'\n', head).filter(|end| *end > 0) {
         return (&message[..end], &message[end + 1..]);
     }
     let is_start = |at: &usize| message[*at] & 0xc0 != 0x80;
