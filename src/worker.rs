@@ -10,7 +10,7 @@ use once_cell::sync::OnceCell;
 use proxy_wasm_host::{
     CallError, HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel},
-    context::{IdMap, Plugin, PluginContext},
+    context::{IdMap, Options, Plugin, PluginContext},
     hostcalls::LocalReply,
     vm::{Engine, Event, Outcome},
 };
@@ -61,9 +61,9 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
 });
 
 /// Loads a plugin; why it failed is in the error log.
-pub fn load(name: &str, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
+pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
     let engine = ENGINE.get_or_try_init(|| Engine::new().map_err(LoadError::Instantiate));
-    match engine.and_then(|engine| engine.load(Nginx, name, bytes)) {
+    match engine.and_then(|engine| engine.load(Nginx, options, bytes)) {
         Ok(plugin) => Some(plugin),
         Err(error) => {
             Nginx.log(None, LogLevel::Error, error.to_string().as_bytes());

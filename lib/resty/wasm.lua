@@ -6,6 +6,7 @@ base.allows_subsystem("http")
 local native_module = require("resty.wasm.native_module")
 local bodies = require("resty.wasm.bodies")
 local local_reply = require("resty.wasm.local_reply")
+local options = require("resty.wasm.options")
 
 local error = error
 local getmetatable = getmetatable
@@ -64,9 +65,15 @@ end
 --- Loads a plugin.
 -- @param name string: what the plugin sees as its root id
 -- @param path string: the .wasm file; a relative path starts at nginx's working directory
+-- @param opts table or nil: see resty.wasm.options
 -- @return the plugin, or nil and an error; the error log says more
-function _M.load(name, path)
-    local file, err = io_open(path, "rb")
+function _M.load(name, path, opts)
+    local err = options.check(opts)
+    if err then
+        return nil, err
+    end
+    local file
+    file, err = io_open(path, "rb")
     if not file then
         return nil, err
     end
@@ -83,7 +90,7 @@ function _M.load(name, path)
         return nil, err
     end
     on_event = native.on_event
-    local plugin = native.load(name, bytes)
+    local plugin = native.load(name, bytes, opts)
     if not plugin then
         return nil, "failed to load wasm plugin"
     end

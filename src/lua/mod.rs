@@ -2,13 +2,16 @@
 
 mod on_event;
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
-use mlua::{AnyUserData, Error, Lua, LuaString, Result, Table, UserData};
-use proxy_wasm_host::{context::Plugin, hostcalls::LocalReply};
+use mlua::{AnyUserData, Error, Function, Lua, LuaString, Result, Table, UserData};
+use proxy_wasm_host::{
+    context::{Options, Plugin},
+    hostcalls::LocalReply,
+};
 
 use crate::{
-    nginx::{Nginx, OneThread, Request, load_symbols, remember_lua_functions},
+    nginx::{Nginx, OneThread, Request, load_symbols, set_lua_function},
     worker,
 };
 
@@ -42,20 +45,40 @@ impl Drop for ContextHandle {
 /// When nginx lacks what the library needs.
 pub fn open(lua: &Lua) -> Result<Table> {
     load_symbols().map_err(Error::external)?;
-    remember_lua_functions(lua)?;
+    set_lua_function(lua, "set_uri", lua.globals().get::<Table>("ngx")?.get::<Table>("req")?.get("set_uri")?)?;
 
     let module = lua.create_table()?;
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_event", on_event::function(lua)?)?;
+    module.set("set_function", lua.create_function(set_function)?)?;
     module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
     Ok(module)
 }
 
-/// `load(name, bytes)` → plugin or nil; why not is in the error log.
-fn load(_: &Lua, (name, bytes): (LuaString, LuaString)) -> Result<Option<PluginHandle>> {
-    Ok(worker::load(&name.to_string_lossy(), &bytes.as_bytes()).map(PluginHandle))
+/// `load(name, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
+fn load(_: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
+    Ok(worker::load(plugin_options(&name, options)?, &bytes.as_bytes()).map(PluginHandle))
+}
+
+fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
+    let mut options = Options::new(&name.to_string_lossy());
+    let Some(given) = given else { return Ok(options) };
+    if let Some(vm_id) = given.get::<Option<LuaString>>("vm_id")? {
+        options.vm_id = vm_id.to_string_lossy().into();
+    }
+    if let Some(configuration) = given.get::<Option<LuaString>>("vm_configuration")? {
+        options.vm_configuration = configuration.as_bytes().to_vec().into();
+    }
+    options.escape_invalid_utf8 = given.get::<Option<bool>>("escape_invalid_utf8")?.unwrap_or_default();
+    options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
+    Ok(options)
+}
+
+/// `set_function(name, function)`: hostcalls call the function under this name.
+fn set_function(lua: &Lua, (name, function): (LuaString, Function)) -> Result<()> {
+    set_lua_function(lua, &name.to_string_lossy(), function)
 }
 
 /// `on_configure(plugin, configuration)` → context, index; or nil; why not is in the error log.

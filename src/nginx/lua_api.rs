@@ -3,32 +3,23 @@
 use std::{cell::Cell, ffi::c_int, ptr::null_mut};
 
 use mlua::ffi::{
-    self, LUA_REGISTRYINDEX, lua_State, lua_checkstack, lua_pcall, lua_pushboolean, lua_pushlightuserdata,
-    lua_pushlstring, lua_rawget, lua_rawset, lua_settop, lua_tolstring,
+    self, LUA_REGISTRYINDEX, LUA_TSTRING, lua_State, lua_checkstack, lua_pcall, lua_pushboolean, lua_pushlstring,
+    lua_rawget, lua_settop, lua_tolstring, lua_type,
 };
 
 use super::{one_thread::OneThread, request::Request};
 
-/// Its address is the registry's key for `ngx.req.set_uri`.
-static SET_URI_KEY: u8 = 0;
+/// Functions are in Lua's registry, their names after this.
+const PREFIX: &str = "resty.wasm.";
 
 static CALLER: OneThread<Cell<*mut lua_State>> = OneThread::new(Cell::new(null_mut()));
 
-/// Puts the functions of `ngx.*` that are called from here into Lua's registry.
+/// Puts a function where [`call`] finds it.
 ///
 /// # Errors
-/// When this nginx does not have one of them.
-pub fn remember_lua_functions(lua: &mlua::Lua) -> mlua::Result<()> {
-    let request: mlua::Table = lua.globals().get::<mlua::Table>("ngx")?.get("req")?;
-    let set_uri: mlua::Function = request.get("set_uri")?;
-    // SAFETY: the function is on the stack with room for two more (exec_raw's contract); nothing is left on it.
-    unsafe {
-        lua.exec_raw::<()>(set_uri, |state| {
-            lua_pushlightuserdata(state, (&raw const SET_URI_KEY).cast_mut().cast());
-            ffi::lua_insert(state, -2);
-            lua_rawset(state, LUA_REGISTRYINDEX);
-        })
-    }
+/// When Lua has no memory.
+pub fn set_lua_function(lua: &mlua::Lua, name: &str, function: mlua::Function) -> mlua::Result<()> {
+    lua.set_named_registry_value(&[PREFIX, name].concat(), function)
 }
 
 /// Runs `call` with the coroutine that Lua called from, on which `ngx.*` functions can be called meanwhile.
@@ -57,35 +48,72 @@ pub fn set_uri(request: Request, uri: &[u8]) -> Result<(), String> {
     if current.map(Request::key) != Some(request.key()) {
         return Err("it can't be changed when no Lua code of the request runs".to_owned());
     }
-    // SAFETY: with_caller's contract. Uses 4 slots, which are checked for and given back; the pcall catches errors, and the
+    call("set_uri", &[Argument::Bytes(uri), Argument::Boolean(false), Argument::Boolean(true)]).map(drop)
+}
+
+/// What a Lua function can be given.
+#[derive(Clone, Copy)]
+pub enum Argument<'a> {
+    Bytes(&'a [u8]),
+    Boolean(bool),
+}
+
+/// Calls the function that [`set_lua_function`] put under `name`, on the coroutine that Lua called from. Returns its result,
+/// a string, or `None` for anything else. The function may not yield.
+///
+/// # Errors
+/// Lua's message; the function's second result when the first is nil; or that no Lua code is running, or that there is no such
+/// function.
+pub fn call(name: &str, arguments: &[Argument<'_>]) -> Result<Option<Vec<u8>>, String> {
+    const FIRST: c_int = -2;
+    const SECOND: c_int = -1;
+    let state = CALLER.get();
+    if state.is_null() {
+        return Err("no Lua code is running".to_owned());
+    }
+    // SAFETY: with_caller's contract. The slots that are used are checked for and given back; the pcall catches errors, and the
     // pushes can only fail for want of memory, where ngx_lua ends the process.
     unsafe {
-        if lua_checkstack(state, 4) == 0 {
+        if lua_checkstack(state, arguments.len() as c_int + 2) == 0 {
             return Err("Lua's stack is full".to_owned());
         }
         let top = ffi::lua_gettop(state);
-        lua_pushlightuserdata(state, (&raw const SET_URI_KEY).cast_mut().cast());
+        lua_pushlstring(state, PREFIX.as_ptr().cast(), PREFIX.len());
+        lua_pushlstring(state, name.as_ptr().cast(), name.len());
+        ffi::lua_concat(state, 2);
         lua_rawget(state, LUA_REGISTRYINDEX);
-        lua_pushlstring(state, uri.as_ptr().cast(), uri.len());
-        lua_pushboolean(state, 0);
-        lua_pushboolean(state, 1);
-        let result = match lua_pcall(state, 3, 0, 0) {
-            0 => Ok(()),
-            _ => Err(error_message(state)),
+        for argument in arguments {
+            match *argument {
+                Argument::Bytes(bytes) => _ = lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len()),
+                Argument::Boolean(boolean) => lua_pushboolean(state, boolean.into()),
+            }
+        }
+        let result = match lua_pcall(state, arguments.len() as c_int, 2, 0) {
+            0 => match (string(state, FIRST), string(state, SECOND)) {
+                (None, Some(error)) => Err(String::from_utf8_lossy(error).into_owned()),
+                (result, _) => Ok(result.map(<[u8]>::to_vec)),
+            },
+            _ => Err(string(state, SECOND)
+                .map_or("an error without a text".into(), String::from_utf8_lossy)
+                .into_owned()),
         };
         lua_settop(state, top);
         result
     }
 }
 
-/// The error value on top of the stack.
+/// The string at `index`; `None` for anything else.
 ///
 /// # Safety
-/// There is one. It stays there.
-unsafe fn error_message(state: *mut lua_State) -> String {
-    const TOP: c_int = -1;
-    let mut size = 0;
-    // SAFETY: the caller's contract; a string stays valid while it is on the stack.
-    let text = unsafe { super::variables::slice(lua_tolstring(state, TOP, &mut size).cast(), size) };
-    String::from_utf8_lossy(text).into_owned()
+/// There is a value at `index`. The bytes are valid while it is there.
+pub unsafe fn string<'a>(state: *mut lua_State, index: c_int) -> Option<&'a [u8]> {
+    // SAFETY: the caller's contract; the value is a string, so that lua_tolstring converts nothing.
+    unsafe {
+        if lua_type(state, index) != LUA_TSTRING {
+            return None;
+        }
+        let mut size = 0;
+        let data = lua_tolstring(state, index, &mut size);
+        Some(super::variables::slice(data.cast(), size))
+    }
 }

@@ -14,7 +14,7 @@ mod symbols;
 mod variables;
 
 pub use cleanup::on_request_end;
-pub use lua_api::{remember_lua_functions, with_caller};
+pub use lua_api::{set_lua_function, with_caller};
 pub use one_thread::OneThread;
 pub use request::{Phase, Request};
 pub use symbols::load as load_symbols;

@@ -1,11 +1,13 @@
 //! Plugin contexts (root contexts) and stream contexts: their ids and what the host keeps of each.
 
 mod ids;
+mod options;
 mod plugin;
 
 use std::{collections::VecDeque, sync::Arc};
 
 pub use ids::IdMap;
+pub use options::Options;
 pub use plugin::{Plugin, PluginContext};
 
 /// All contexts of one virtual machine. They outlive the instance: a new one is given the plugin contexts of the old.

@@ -8,10 +8,11 @@ use crate::{
     hostcalls::{Call, Outcome},
 };
 
-/// ABI 0.1.0: in `proxy_on_vm_start` the VM configuration, which is empty, elsewhere the plugin configuration.
+/// ABI 0.1.0: in `proxy_on_vm_start` the VM configuration, elsewhere the plugin configuration.
 pub fn get_configuration<H: Host>(call: &mut Call<'_, H>, pointer_out: u32, size_out: u32) -> Outcome {
     if call.state().starting {
-        return call.return_bytes(&[], pointer_out, size_out);
+        let configuration = call.state().options.vm_configuration.clone();
+        return call.return_bytes(&configuration, pointer_out, size_out);
     }
     let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;
     call.return_bytes(&configuration, pointer_out, size_out)
@@ -97,6 +98,10 @@ fn with_buffer<H: Host>(
         }
         BufferType::PluginConfiguration => {
             let configuration = plugin_configuration(call).ok_or(Status::NotFound)?;
+            read(call, &configuration)
+        }
+        BufferType::VmConfiguration => {
+            let configuration = call.state().options.vm_configuration.clone();
             read(call, &configuration)
         }
         _ => Err(Status::NotFound.into()),

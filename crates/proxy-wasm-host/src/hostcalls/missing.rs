@@ -14,7 +14,7 @@ pub fn hostcall<H: Host>(mut caller: Caller<'_, State<H>>, row: usize, name: &st
     let bit = 1_u128 << row;
     if state.reported & bit == 0 {
         state.reported |= bit;
-        let plugin = state.plugin_name.clone();
+        let plugin = state.options.name.clone();
         let message =
             format!("plugin {plugin:?} calls {name}, which this host does not have yet: it answers {status:?}");
         state.log(LogLevel::Warn, message.as_bytes());

@@ -16,7 +16,7 @@ pub fn get_property<H: Host>(
     let stream = call.stream()?;
     let path = without_trailing_nul(call.bytes(path, path_size)?);
     if matches!(path, b"plugin_root_id" | b"plugin_name") {
-        let name = call.state().plugin_name.clone();
+        let name = call.state().options.name.clone();
         return call.return_bytes(name.as_bytes(), pointer_out, size_out);
     }
     let value = stream.as_ref().and_then(|stream| stream.property(path)).ok_or(Status::NotFound)?;

@@ -9,7 +9,7 @@ use wasmtime::{Config, Linker, OptLevel, WasmBacktraceDetails};
 
 use crate::{
     abi::LogLevel,
-    context::{IdMap, Plugin},
+    context::{IdMap, Options, Plugin},
     error::LoadError,
     host::Host,
     hostcalls::table,
@@ -38,17 +38,16 @@ impl<H: Host> Engine<H> {
     }
 
     /// Loads a plugin: compiles `bytes` unless they are in use already, instantiates them and runs their start functions.
-    /// `name` becomes the property `plugin_root_id`.
     ///
     /// # Errors
     /// When the bytes are no module that this host can run, or their start functions trap.
-    pub fn load(&self, host: H, name: &str, bytes: &[u8]) -> Result<Rc<Plugin<H>>, LoadError> {
+    pub fn load(&self, host: H, options: Options, bytes: &[u8]) -> Result<Rc<Plugin<H>>, LoadError> {
         let module = self.module(host.clone(), bytes)?;
         for line in &module.report {
-            let message = format!("plugin {name:?}: {line}");
+            let message = format!("plugin {:?}: {line}", options.name);
             host.log(None, LogLevel::Warn, message.as_bytes());
         }
-        Vm::new(host, name.into(), module).map(Plugin::new)
+        Vm::new(host, Arc::new(options), module).map(Plugin::new)
     }
 
     /// How many compiled modules plugins are using.

@@ -5,7 +5,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::{
     abi::{HeaderMap, LogLevel},
-    context::Contexts,
+    context::{Contexts, Options},
     error::{CallError, LoadError},
     guest::{Allocator, Callbacks},
     host::{Host, Stream},
@@ -65,8 +65,8 @@ pub(crate) struct Vm<H: Host> {
 
 impl<H: Host> Vm<H> {
     /// Instantiates the module and runs its start functions.
-    pub fn new(host: H, plugin_name: Arc<str>, module: Arc<Module<H>>) -> Result<Self, LoadError> {
-        let state = State::new(host, plugin_name, module.abi, Contexts::default());
+    pub fn new(host: H, options: Arc<Options>, module: Arc<Module<H>>) -> Result<Self, LoadError> {
+        let state = State::new(host, options, module.abi, Contexts::default());
         let mut vm = Self { store: module.store(state), module, callbacks: None, started: false, generation: 0 };
         vm.instantiate()?;
         Ok(vm)
@@ -133,7 +133,9 @@ impl<H: Host> Vm<H> {
             return Ok(());
         }
         self.store.data_mut().starting = true;
-        let started = self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, 0))));
+        let size = u32::try_from(self.store.data().options.vm_configuration.len()).unwrap_or(u32::MAX);
+        let started =
+            self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, size))));
         self.store.data_mut().starting = false;
         let started = started?;
         if started == Some(0) {
@@ -329,7 +331,7 @@ impl<H: Host> Vm<H> {
         }
         let old = self.store.data_mut();
         let contexts = std::mem::take(&mut old.contexts);
-        let state = State::new(old.host.clone(), old.plugin_name.clone(), old.abi, contexts);
+        let state = State::new(old.host.clone(), old.options.clone(), old.abi, contexts);
         self.store = self.module.store(state);
         self.started = false;
         self.generation = self.generation.wrapping_add(1);

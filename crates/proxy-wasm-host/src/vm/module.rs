@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use wasmtime::{InstancePre, Linker, Store};
 
 use crate::{
@@ -22,7 +24,7 @@ impl<H: Host> Module<H> {
         let abi = abi.unwrap_or(AbiVersion::V0_2_1);
 
         let mut linker = linker.clone();
-        let mut types = Store::new(linker.engine(), State::new(host, "".into(), abi, Contexts::default()));
+        let mut types = Store::new(linker.engine(), State::new(host, Arc::default(), abi, Contexts::default()));
         let report = define_unknown_imports(&mut linker, &mut types, &module).map_err(LoadError::Instantiate)?;
         let pre = linker.instantiate_pre(&module).map_err(LoadError::Instantiate)?;
         if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {

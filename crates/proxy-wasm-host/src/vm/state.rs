@@ -5,7 +5,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::{
     abi::{AbiVersion, LogLevel},
-    context::Contexts,
+    context::{Contexts, Options},
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
@@ -15,8 +15,8 @@ use crate::{
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
 pub(crate) struct State<H: Host> {
     pub host: H,
-    /// The name that the plugin was loaded with: its `plugin_root_id`.
-    pub plugin_name: Arc<str>,
+    /// What the plugin was loaded with.
+    pub options: Arc<Options>,
     pub abi: AbiVersion,
     pub contexts: Contexts<H::Stream>,
     /// The context whose callback runs; 0 outside of callbacks.
@@ -46,10 +46,10 @@ pub(crate) struct State<H: Host> {
 }
 
 impl<H: Host> State<H> {
-    pub fn new(host: H, plugin_name: Arc<str>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
+    pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
         Self {
             host,
-            plugin_name,
+            options,
             abi,
             contexts,
             current: 0,

@@ -9,7 +9,7 @@ use std::{
 use proxy_wasm_host::{
     HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel, Status, pairs::Pair},
-    context::Plugin,
+    context::{Options, Plugin},
     vm::Engine,
 };
 
@@ -40,7 +40,7 @@ impl Proxy {
     /// Loads a plugin given in the text format.
     pub fn load(&self, module: &str) -> Result<Rc<Plugin<Self>>, LoadError> {
         let bytes = wat::parse_str(module).expect("the test's module is correct");
-        Engine::new().expect("the engine runs here").load(self.clone(), "a plugin", &bytes)
+        Engine::new().expect("the engine runs here").load(self.clone(), Options::new("a plugin"), &bytes)
     }
 }
 

@@ -1,0 +1,49 @@
+--- What a plugin can be loaded with, besides its name and its file.
+
+local _M = {}
+
+local function is_text(value)
+    return type(value) == "string"
+end
+
+local function is_boolean(value)
+    return type(value) == "boolean"
+end
+
+-- By name: what a value has to be, in words, and whether it is.
+local KNOWN = {
+    vm_id = {"a string", is_text},
+    vm_configuration = {"a string", is_text},
+    escape_invalid_utf8 = {"a boolean", is_boolean},
+    shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
+        return type(value) == "number" and value > 0 and value <= 315360000
+    end},
+}
+
+--- Checks options.
+--
+-- `vm_id` string: plugins with the same id share their data and find each other's queues; default the plugin's name.
+-- `vm_configuration` string: what proxy_on_vm_start is given; default none.
+-- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
+-- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
+-- @return nil, or what is wrong with them
+function _M.check(opts)
+    if opts == nil then
+        return nil
+    end
+    if type(opts) ~= "table" then
+        return "bad options: a table expected, got " .. type(opts)
+    end
+    for name, value in pairs(opts) do
+        local known = KNOWN[name]
+        if not known then
+            return "bad options: there is no option " .. tostring(name)
+        end
+        if not known[2](value) then
+            return "bad options: " .. name .. " must be " .. known[1] .. ", got " .. tostring(value)
+        end
+    end
+    return nil
+end
+
+return _M
