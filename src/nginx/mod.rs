@@ -4,12 +4,12 @@
 //! run: its pool frees nothing before.
 
 mod cleanup;
+mod header_lists;
 mod headers;
 mod log;
 mod lua_api;
 mod one_thread;
 mod request;
-mod response_list;
 mod symbols;
 mod variables;
 

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
 use mlua::ffi::lua_State;
 use once_cell::sync::OnceCell;
 
-/// `ngx_http_request_t`, never looked into except by `response_list`.
+/// `ngx_http_request_t`, never looked into except by `header_lists`.
 #[repr(C)]
 pub struct NgxRequest {
     _opaque: [u8; 0],

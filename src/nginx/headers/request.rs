@@ -1,10 +1,10 @@
 use std::{borrow::Cow, ffi::c_int, ptr::null};
 
 use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
-use smallvec::SmallVec;
 
 use crate::{
     nginx::{
+        header_lists::{self, Headers},
         log, lua_api,
         request::Request,
         symbols::{FfiStr, FfiTableElement, NGX_DECLINED, NGX_OK, NgxStr, Symbols},
@@ -13,14 +13,9 @@ use crate::{
     worker,
 };
 
-/// Enough for the headers of most requests without an allocation.
-type Elements = SmallVec<[FfiTableElement; 48]>;
-
 /// The headers in their order of arrival, then `:scheme`, `:path`, `:method` and, if the client sent one, `:authority`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
-    let mut pairs: Vec<Pair<'_>> = with_list(request, |elements| {
-        elements.iter().map(|element| (Cow::from(key(element)), Cow::from(value(element)))).collect()
-    });
+    let mut pairs: Vec<Pair<'_>> = list(request).map(|(name, value)| (Cow::from(name), Cow::from(value))).collect();
     for name in [&b":scheme"[..], b":path", b":method", b":authority"] {
         if let Some(value) = pseudo(request, name) {
             pairs.push((Cow::from(name), value));
@@ -31,10 +26,12 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    with_list(&request, |elements| {
-        let has_host = elements.iter().any(|element| key(element) == b"host");
-        elements.len() as u32 + 3 + u32::from(has_host)
-    })
+    let (mut count, mut has_host) = (3, false);
+    for (name, _) in list(&request) {
+        count += 1;
+        has_host |= name == b"host";
+    }
+    count + u32::from(has_host)
 }
 
 /// The first header of the name.
@@ -42,10 +39,7 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.starts_with(b":") {
         return pseudo(request, &name.to_ascii_lowercase());
     }
-    with_list(request, |elements| {
-        let found = elements.iter().find(|element| key(element).eq_ignore_ascii_case(name))?;
-        Some(Cow::from(value(found)))
-    })
+    list(request).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| Cow::from(value))
 }
 
 /// Changes a header. `:path`, `:method` and `:authority` can be replaced; errors are those of wasm-nginx-module.
@@ -65,12 +59,40 @@ pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
     }
 }
 
-/// Runs `read` with the list of headers as ngx_lua gives it, pseudo-headers not among them.
-fn with_list<R>(request: &Request, read: impl FnOnce(&[FfiTableElement]) -> R) -> R {
+/// Names, in lower case, and values of the headers; pseudo-headers not among them.
+enum List<'a> {
+    Known(Headers<'a>),
+    Described(std::vec::IntoIter<FfiTableElement>),
+}
+
+#[inline]
+fn list(request: &Request) -> List<'_> {
+    match header_lists::request_headers(*request) {
+        Some(headers) => List::Known(headers),
+        None => List::Described(describe(*request).into_iter()),
+    }
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Known(headers) => {
+                headers.next().map(|header| (header.lowercase_name().unwrap_or(header.name), header.value))
+            }
+            Self::Described(elements) => elements.next().map(|element| (bytes(element.key), bytes(element.value))),
+        }
+    }
+}
+
+/// The headers as ngx_lua describes them.
+fn describe(request: Request) -> Vec<FfiTableElement> {
     const UNLIMITED: c_int = 0;
     const LOWERCASE: c_int = 0;
     let symbols = Symbols::get();
-    let mut elements = Elements::new();
+    let mut elements = Vec::new();
     let mut truncated = 0;
     // SAFETY: the request lives; the elements have room for as many as ngx_lua counted, and are only taken over when it wrote
     // them.
@@ -84,15 +106,7 @@ fn with_list<R>(request: &Request, read: impl FnOnce(&[FfiTableElement]) -> R) -
             }
         }
     }
-    read(&elements)
-}
-
-fn key<'a>(element: &FfiTableElement) -> &'a [u8] {
-    bytes(element.key)
-}
-
-fn value<'a>(element: &FfiTableElement) -> &'a [u8] {
-    bytes(element.value)
+    elements
 }
 
 /// Text in the request's pool, where it stays until the request's end: callers bind it to the request.

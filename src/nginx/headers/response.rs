@@ -4,9 +4,9 @@ use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
 use smallvec::{SmallVec, smallvec};
 
 use crate::nginx::{
+    header_lists::{self, Header},
     log,
     request::{Phase, Request},
-    response_list,
     symbols::{FfiStr, NGX_DECLINED, NGX_OK, Symbols},
     variables::{self, error_text, slice},
 };
@@ -15,7 +15,7 @@ use crate::nginx::{
 /// `transfer-encoding` and `:status`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
     let mut pairs: Vec<Pair<'_>> =
-        response_list::headers(*request).map(|(name, value)| (lowercase(name), Cow::from(value))).collect();
+        list(*request).map(|header| (lowercase(header.name), Cow::from(header.value))).collect();
     pairs.extend(kept_apart(request).map(|(name, value)| (Cow::from(name), Cow::from(value))));
     if let Some(status) = status(*request) {
         pairs.push((Cow::from(&b":status"[..]), Cow::from(status)));
@@ -31,11 +31,10 @@ pub fn count(request: Request) -> u32 {
     }
     // As above without variables, which cost more than all the rest. There is a connection header and not yet a
     // transfer-encoding.
-    let is_apart = |name: &[u8]| {
-        find(request, name).is_ok_and(|value| value.is_some()) && !response_list::headers(request).any(has_name(name))
-    };
+    let is_apart =
+        |name: &[u8]| find(request, name).is_ok_and(|value| value.is_some()) && !list(request).any(has_name(name));
     let apart = 1 + u32::from(is_apart(b"content-type")) + u32::from(is_apart(b"content-length"));
-    response_list::headers(request).count() as u32 + apart + u32::from(status(request).is_some())
+    list(request).count() as u32 + apart + u32::from(status(request).is_some())
 }
 
 /// Headers that are not in nginx's list. Some may be in both.
@@ -49,12 +48,17 @@ fn kept_apart(request: &Request) -> impl Iterator<Item = (&'static [u8], &[u8])>
     ];
     VARIABLES.iter().filter_map(move |(name, variable)| {
         let value = variables::get(request, variable).filter(|value| !value.is_empty())?;
-        (!response_list::headers(*request).any(has_name(name))).then_some((*name, value))
+        (!list(*request).any(has_name(name))).then_some((*name, value))
     })
 }
 
-fn has_name(name: &[u8]) -> impl Fn((&[u8], &[u8])) -> bool {
-    move |(other, _)| other.eq_ignore_ascii_case(name)
+#[inline]
+fn list<'a>(request: Request) -> impl Iterator<Item = Header<'a>> {
+    header_lists::response_headers(request).into_iter().flatten()
+}
+
+fn has_name(name: &[u8]) -> impl Fn(Header<'_>) -> bool {
+    move |header| header.name.eq_ignore_ascii_case(name)
 }
 
 fn lowercase(name: &[u8]) -> Cow<'_, [u8]> {

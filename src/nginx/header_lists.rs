@@ -1,0 +1,216 @@
+//! The lists of request and response headers.
+//!
+//! nginx and ngx_lua export no function for that of the response, and a slow one for that of the request. Both are an
+//! `ngx_list_t` in the request, made by `ngx_list_init(…, 20, sizeof(ngx_table_elt_t))`: first the request's, then the
+//! response's. Where they are is found out once, from a request whose header list ngx_lua describes (docs/adr/0001).
+
+use std::{ffi::c_int, num::NonZeroUsize, ptr::null};
+
+use once_cell::race::OnceNonZeroUsize;
+use proxy_wasm_host::{Host, abi::LogLevel};
+
+use super::{
+    Nginx,
+    request::Request,
+    symbols::{FfiStr, FfiTableElement, NGX_OK, Symbols},
+    variables::slice,
+};
+
+/// `ngx_list_part_t`
+#[repr(C)]
+struct Part {
+    elements: *const u8,
+    count: usize,
+    next: *const Part,
+}
+
+/// `ngx_list_t`
+#[repr(C)]
+struct List {
+    last: *const Part,
+    part: Part,
+    element_size: usize,
+    capacity: usize,
+    pool: *const u8,
+}
+
+/// The head of `ngx_table_elt_t`, the same in every release; 48 bytes in all before nginx 1.23, 56 since.
+#[repr(C)]
+struct Element {
+    hash: usize,
+    key_size: usize,
+    key: *const u8,
+    value_size: usize,
+    value: *const u8,
+    /// As long as the key; set for headers of the request alone.
+    lowercase_key: *const u8,
+}
+
+/// A request is larger than this in every release, and both lists begin before.
+const SEARCHED: usize = 1024;
+
+/// Where a list begins in a request, in bytes; `NOT_FOUND` when it is not where it is expected.
+static REQUEST: OnceNonZeroUsize = OnceNonZeroUsize::new();
+static RESPONSE: OnceNonZeroUsize = OnceNonZeroUsize::new();
+const NOT_FOUND: usize = usize::MAX;
+
+/// A header in one of the lists.
+#[derive(Clone, Copy)]
+pub struct Header<'a> {
+    /// As it was written.
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+    lowercase: *const u8,
+}
+
+impl<'a> Header<'a> {
+    /// The name in lower case, where nginx keeps it.
+    pub fn lowercase_name(&self) -> Option<&'a [u8]> {
+        // SAFETY: nginx keeps it beside the name, as long as that.
+        (!self.lowercase.is_null()).then(|| unsafe { slice(self.lowercase, self.name.len()) })
+    }
+}
+
+/// The headers of a list, in their order.
+pub struct Headers<'a> {
+    list: &'a List,
+    part: Option<&'a Part>,
+    index: usize,
+}
+
+impl<'a> Headers<'a> {
+    #[inline]
+    fn at(request: Request, offset: usize) -> Self {
+        // SAFETY: the offset was found in a request and is the same in all. nginx keeps the list in order, and its parts and
+        // elements in the request's pool.
+        let list = unsafe { &*request.as_ptr().byte_add(offset).cast::<List>() };
+        Self { list, part: Some(&list.part), index: 0 }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Header<'a>> {
+        loop {
+            let part = self.part?;
+            if self.index == part.count {
+                // SAFETY: as in `at`.
+                self.part = unsafe { part.next.as_ref() };
+                self.index = 0;
+                continue;
+            }
+            // SAFETY: as in `at`; the part has more elements than the index says.
+            let element = unsafe { &*part.elements.add(self.index * self.list.element_size).cast::<Element>() };
+            self.index += 1;
+            if element.hash != 0 {
+                // SAFETY: as in `at`.
+                return Some(unsafe {
+                    Header {
+                        name: slice(element.key, element.key_size),
+                        value: slice(element.value, element.value_size),
+                        lowercase: element.lowercase_key,
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The request's headers; `None` when it is not known where they are.
+#[inline]
+pub fn request_headers<'a>(request: Request) -> Option<Headers<'a>> {
+    let offset = REQUEST.get().map(NonZeroUsize::get).or_else(|| find(request).map(|found| found.0))?;
+    (offset != NOT_FOUND).then(|| Headers::at(request, offset))
+}
+
+/// The response headers that are in nginx's list; `None` when it is not known where that is.
+#[inline]
+pub fn response_headers<'a>(request: Request) -> Option<Headers<'a>> {
+    let offset = RESPONSE.get().map(NonZeroUsize::get).or_else(|| find(request).map(|found| found.1))?;
+    (offset != NOT_FOUND).then(|| Headers::at(request, offset))
+}
+
+/// Searches a request for its two lists, and remembers where they are if its headers prove which the first is.
+fn find(request: Request) -> Option<(usize, usize)> {
+    let described = describe_request_headers(request)?;
+    let base = request.as_ptr().cast_const().cast::<u8>();
+    // SAFETY: a request is larger than what is searched, and aligned to 8 bytes.
+    let list = |offset: &usize| unsafe { &*base.add(*offset).cast::<List>() };
+    let is_second = |first: &List, second: &usize| {
+        list(second).pool == first.pool && list(second).element_size == first.element_size
+    };
+    let mut offsets = (0..SEARCHED - size_of::<List>()).step_by(8).filter(|offset| looks_like_headers(list(offset)));
+    let first = offsets.find(|offset| is_described(list(offset), &described));
+    let second = first.and_then(|first| offsets.find(|offset| is_second(list(&first), offset)));
+    match (first.zip(second), described) {
+        (Some(found), Described::First(_)) => remember(found),
+        (Some(found), Described::None) => Some(found),
+        (None, Described::First(_)) => {
+            let message = "the lists of headers are not where this library expects them in this nginx: \
+                           plugins will not see all response headers";
+            Nginx.log(None, LogLevel::Error, message.as_bytes());
+            remember((NOT_FOUND, NOT_FOUND))
+        }
+        (None, Described::None) => None,
+    }
+}
+
+fn remember(found: (usize, usize)) -> Option<(usize, usize)> {
+    let _ = REQUEST.set(NonZeroUsize::new(found.0)?);
+    let _ = RESPONSE.set(NonZeroUsize::new(found.1)?);
+    Some(found)
+}
+
+/// The request's headers, in ngx_lua's words.
+enum Described {
+    /// There is none.
+    None,
+    /// There are some, and this is the first.
+    First(FfiTableElement),
+}
+
+/// `None` when ngx_lua can't tell, as for the fake request of a timer.
+fn describe_request_headers(request: Request) -> Option<Described> {
+    const RAW: c_int = 1;
+    let empty = FfiStr { len: 0, data: null() };
+    let mut element = FfiTableElement { key: empty, value: empty };
+    let mut truncated = 0;
+    let symbols = Symbols::get();
+    // SAFETY: the request lives; there is room for one element.
+    unsafe {
+        match (symbols.ngx_http_lua_ffi_req_get_headers_count)(request.as_ptr(), 1, &mut truncated) {
+            0 => Some(Described::None),
+            1 => {
+                let got = (symbols.ngx_http_lua_ffi_req_get_headers)(request.as_ptr(), &mut element, 1, RAW);
+                (got == NGX_OK).then_some(Described::First(element))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// ngx_lua counts the capacity down when it removes a header of the request.
+fn looks_like_headers(list: &List) -> bool {
+    let is_whole = !list.part.next.is_null() || std::ptr::eq(list.last, &list.part);
+    matches!(list.element_size, 48 | 56)
+        && (1..=20).contains(&list.capacity)
+        && list.part.count <= 20
+        && !list.part.elements.is_null()
+        && !list.pool.is_null()
+        && is_whole
+}
+
+fn is_described(list: &List, described: &Described) -> bool {
+    let Described::First(described) = described else { return list.part.count == 0 };
+    // SAFETY: the list looks like one, and has an element.
+    list.part.count > 0
+        && unsafe {
+            let first = &*list.part.elements.cast::<Element>();
+            first.key == described.key.data
+                && first.value == described.value.data
+                && c_int::try_from(first.key_size) == Ok(described.key.len)
+                && c_int::try_from(first.value_size) == Ok(described.value.len)
+        }
+}
