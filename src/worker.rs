@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     hash::BuildHasherDefault,
     rc::Rc,
 };
@@ -10,13 +11,13 @@ use once_cell::sync::OnceCell;
 use proxy_wasm_host::{
     CallError, HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel},
-    context::{IdMap, Options, Plugin, PluginContext},
+    context::{IdMap, Options, Patience, Plugin, PluginContext},
     hostcalls::LocalReply,
     vm::{Engine, Event, Outcome},
 };
 use smallvec::SmallVec;
 
-use crate::nginx::{Nginx, OneThread, Phase, Request, on_request_end};
+use crate::nginx::{Nginx, OneThread, Phase, Request, on_request_end, process_goes_on};
 
 /// One for the process: its compiled modules survive a fork.
 static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
@@ -26,15 +27,32 @@ struct Worker {
     contexts: RefCell<Vec<Option<Rc<Handle>>>>,
     /// By the request's key.
     requests: RefCell<IdMap<OpenRequest, usize>>,
-    /// How many handles there have been.
-    handles: Cell<u64>,
+    /// Indexes of plugin contexts that Lua let go of and that have not ended yet.
+    retired: RefCell<Vec<usize>>,
+    /// Keys of plugin contexts and the periods of `proxy_on_tick`, in milliseconds, that their guests asked for since Lua last
+    /// asked.
+    periods: RefCell<VecDeque<(u64, u32)>>,
+    /// How many timers there have been.
+    timers: Cell<u64>,
+    /// There is something that only Lua can do.
+    pending: Cell<bool>,
 }
 
 /// A plugin context that Lua holds.
 struct Handle {
     context: PluginContext<Nginx>,
-    /// Tells it from an earlier one with the same index.
-    serial: u64,
+    /// The timer that calls `proxy_on_tick`; 0 when there is none.
+    timer: Cell<u64>,
+}
+
+/// A timer that Lua is to start.
+pub struct Timer {
+    /// Milliseconds until it fires, > 0.
+    pub period: u32,
+    /// The index of the plugin context.
+    pub index: usize,
+    /// Tells it from every other timer of this process.
+    pub number: u64,
 }
 
 #[derive(Default)]
@@ -48,8 +66,8 @@ struct OpenRequest {
 }
 
 struct OpenStream {
-    /// The handle that it was opened for.
-    serial: u64,
+    /// The key of the plugin context that it was opened for.
+    key: u64,
     plugin: Rc<Plugin<Nginx>>,
     id: u32,
 }
@@ -57,7 +75,10 @@ struct OpenStream {
 static WORKER: OneThread<Worker> = OneThread::new(Worker {
     contexts: RefCell::new(Vec::new()),
     requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
-    handles: Cell::new(0),
+    retired: RefCell::new(Vec::new()),
+    periods: RefCell::new(VecDeque::new()),
+    timers: Cell::new(0),
+    pending: Cell::new(false),
 });
 
 /// Loads a plugin; why it failed is in the error log.
@@ -74,9 +95,7 @@ pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
 
 /// Keeps a plugin context for Lua and returns its index.
 pub fn keep(context: PluginContext<Nginx>) -> usize {
-    let serial = WORKER.handles.get() + 1;
-    WORKER.handles.set(serial);
-    let handle = Some(Rc::new(Handle { context, serial }));
+    let handle = Some(Rc::new(Handle { context, timer: Cell::new(0) }));
 
     let mut contexts = WORKER.contexts.borrow_mut();
     match contexts.iter().position(Option::is_none) {
@@ -91,10 +110,67 @@ pub fn keep(context: PluginContext<Nginx>) -> usize {
     }
 }
 
-/// Lets go of a plugin context: Lua's handle is gone.
+/// Lets go of a plugin context: Lua's handle is gone. It stays as long as its guest is not done with it.
 pub fn release(index: usize) {
-    let handle = WORKER.contexts.borrow_mut().get_mut(index).and_then(Option::take);
-    drop(handle);
+    let Some(handle) = WORKER.handle(index) else { return };
+    handle.context.retire(if process_goes_on() { Patience::Wait } else { Patience::Hurry });
+    WORKER.retired.borrow_mut().push(index);
+    WORKER.forget_retired();
+}
+
+/// Ends the plugin contexts whose guests are waited for: nothing calls them any more.
+pub fn end_retired() {
+    let retired = WORKER.retired.borrow().clone();
+    for handle in retired.into_iter().filter_map(|index| WORKER.handle(index)) {
+        handle.context.retire(Patience::Hurry);
+    }
+    WORKER.forget_retired();
+}
+
+/// Whether something waits for Lua: [`next_timer`] says what.
+#[inline]
+pub fn is_pending() -> bool {
+    WORKER.pending.get()
+}
+
+/// Remembers that a guest wants `proxy_on_tick` every `period` milliseconds, or with 0 no more.
+pub fn set_tick_period(key: u64, period: u32) {
+    let contexts = WORKER.contexts.borrow();
+    if let Some(handle) = contexts.iter().flatten().find(|handle| handle.context.key() == key) {
+        handle.timer.set(0);
+    }
+    WORKER.periods.borrow_mut().push_back((key, period));
+    WORKER.pending.set(true);
+}
+
+/// The next timer that Lua is to start; `None` when nothing is pending any more.
+pub fn next_timer() -> Option<Timer> {
+    let contexts = WORKER.contexts.borrow();
+    while let Some((key, period)) = { WORKER.periods.borrow_mut().pop_front() } {
+        let index = contexts.iter().position(|slot| slot.as_ref().is_some_and(|handle| handle.context.key() == key));
+        if let Some(index) = index
+            && let Some(handle) = &contexts[index]
+        {
+            let number = if period == 0 { 0 } else { WORKER.timers.get() + 1 };
+            handle.timer.set(number);
+            if period != 0 {
+                WORKER.timers.set(number);
+                return Some(Timer { period, index, number });
+            }
+        }
+    }
+    WORKER.pending.set(false);
+    None
+}
+
+/// Runs `proxy_on_tick` for a timer that fired. Returns whether it is to be started again: not when the plugin context is
+/// gone, or has another timer or none by now.
+pub fn on_timer(index: usize, number: u64) -> bool {
+    let Some(handle) = WORKER.handle(index).filter(|handle| handle.timer.get() == number) else { return false };
+    // Why it failed is in the log; the next one may find a new instance.
+    let _ = handle.context.on_tick();
+    WORKER.forget_retired();
+    handle.timer.get() == number && !handle.context.is_gone()
 }
 
 /// Runs a callback for a request, in a stream context that is opened with the first.
@@ -102,9 +178,9 @@ pub fn release(index: usize) {
 /// # Errors
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
-    let handle = WORKER.contexts.borrow().get(index).cloned().flatten().ok_or(CallError::Gone)?;
+    let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
     let plugin = handle.context.plugin();
-    let id = match WORKER.open_stream(request, handle.serial) {
+    let id = match WORKER.open_stream(request, handle.context.key()) {
         Some(id) => id,
         None if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
         None => WORKER.start_stream(&handle, request)?,
@@ -163,10 +239,34 @@ impl Worker {
         self.requests.borrow().get(&request.key()).is_some_and(|open| open.other_body)
     }
 
-    fn open_stream(&self, request: Request, serial: u64) -> Option<u32> {
+    #[inline]
+    fn handle(&self, index: usize) -> Option<Rc<Handle>> {
+        self.contexts.borrow().get(index).cloned().flatten()
+    }
+
+    /// Lets go of the plugin contexts that have ended since Lua let go of them.
+    fn forget_retired(&self) {
+        if self.retired.borrow().is_empty() {
+            return;
+        }
+        let mut ended = Vec::new();
+        self.retired.borrow_mut().retain(|index| {
+            let mut contexts = self.contexts.borrow_mut();
+            let Some(slot) = contexts.get_mut(*index) else { return false };
+            let stays = slot.as_ref().is_some_and(|handle| !handle.context.is_gone());
+            if !stays {
+                ended.extend(slot.take());
+            }
+            stays
+        });
+        // Only now: with its last plugin context a plugin is unloaded.
+        drop(ended);
+    }
+
+    fn open_stream(&self, request: Request, key: u64) -> Option<u32> {
         let requests = self.requests.borrow();
         let open = requests.get(&request.key())?;
-        open.streams.iter().find(|stream| stream.serial == serial).map(|stream| stream.id)
+        open.streams.iter().find(|stream| stream.key == key).map(|stream| stream.id)
     }
 
     fn start_stream(&self, handle: &Handle, request: Request) -> Result<u32, CallError> {
@@ -178,7 +278,7 @@ impl Worker {
             self.requests.borrow_mut().insert(key, OpenRequest::default());
         }
         let id = handle.context.open_stream(request.without_body())?;
-        let stream = OpenStream { serial: handle.serial, plugin: handle.context.plugin().clone(), id };
+        let stream = OpenStream { key: handle.context.key(), plugin: handle.context.plugin().clone(), id };
         if let Some(open) = self.requests.borrow_mut().get_mut(&key) {
             open.streams.push(stream);
         }
@@ -193,4 +293,5 @@ fn close_streams(key: usize) {
         stream.plugin.close_stream(stream.id);
     }
     WORKER.requests.borrow_mut().remove(&key);
+    WORKER.forget_retired();
 }

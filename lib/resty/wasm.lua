@@ -7,6 +7,7 @@ local native_module = require("resty.wasm.native_module")
 local bodies = require("resty.wasm.bodies")
 local local_reply = require("resty.wasm.local_reply")
 local options = require("resty.wasm.options")
+local timers = require("resty.wasm.timers")
 
 local error = error
 local getmetatable = getmetatable
@@ -55,7 +56,10 @@ local function run(plugin_ctx, event, callback, body, end_of_stream)
     if not context then
         return nil, "bad plugin ctx"
     end
-    local result = on_event(context, event, body, end_of_stream)
+    local result, is_pending = on_event(context, event, body, end_of_stream)
+    if is_pending then
+        timers.start_pending()
+    end
     if result < 0 then
         return failed(result, callback)
     end
@@ -109,7 +113,11 @@ function _M.on_configure(plugin, conf)
     if type(conf) ~= "string" or conf == "" then
         return nil, "bad conf"
     end
-    local context, index, id = native_module.open().on_configure(native_plugin, conf)
+    local native = native_module.open()
+    local context, index, id = native.on_configure(native_plugin, conf)
+    if native.is_pending() then
+        timers.start_pending()
+    end
     if not context then
         return nil, "failed to run proxy_on_configure"
     end

@@ -11,7 +11,7 @@ use proxy_wasm_host::{
 };
 
 use crate::{
-    nginx::{Nginx, OneThread, Request, load_symbols, set_lua_function},
+    nginx::{Nginx, OneThread, Request, load_symbols, set_lua_function, with_caller},
     worker,
 };
 
@@ -39,6 +39,17 @@ impl Drop for ContextHandle {
     }
 }
 
+/// Held by the module: dropped when Lua's state is closed.
+struct Closing;
+
+impl UserData for Closing {}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        worker::end_retired();
+    }
+}
+
 /// The module's table.
 ///
 /// # Errors
@@ -48,9 +59,13 @@ pub fn open(lua: &Lua) -> Result<Table> {
     set_lua_function(lua, "set_uri", lua.globals().get::<Table>("ngx")?.get::<Table>("req")?.get("set_uri")?)?;
 
     let module = lua.create_table()?;
+    module.set("closing", Closing)?;
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_event", on_event::function(lua)?)?;
+    module.set("is_pending", lua.create_function(is_pending)?)?;
+    module.set("next_timer", lua.create_function(next_timer)?)?;
+    module.set("on_timer", lua.create_function(on_timer)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
     module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
@@ -58,8 +73,9 @@ pub fn open(lua: &Lua) -> Result<Table> {
 }
 
 /// `load(name, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
-fn load(_: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
-    Ok(worker::load(plugin_options(&name, options)?, &bytes.as_bytes()).map(PluginHandle))
+fn load(lua: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
+    let options = plugin_options(&name, options)?;
+    Ok(with_lua(lua, || worker::load(options, &bytes.as_bytes())).map(PluginHandle))
 }
 
 fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
@@ -83,14 +99,37 @@ fn set_function(lua: &Lua, (name, function): (LuaString, Function)) -> Result<()
 
 /// `on_configure(plugin, configuration)` → context, index; or nil; why not is in the error log.
 fn on_configure(
-    _: &Lua,
+    lua: &Lua,
     (plugin, configuration): (AnyUserData, LuaString),
 ) -> Result<(Option<ContextHandle>, Option<usize>, Option<u32>)> {
     let plugin = plugin.borrow::<PluginHandle>()?.0.clone();
-    let Ok(context) = plugin.configure(&configuration.as_bytes()) else { return Ok((None, None, None)) };
+    let configured = with_lua(lua, || plugin.configure(&configuration.as_bytes()));
+    let Ok(context) = configured else { return Ok((None, None, None)) };
     let id = context.id();
     let index = worker::keep(context);
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
+}
+
+/// `is_pending()` → whether there is something that only Lua can do.
+fn is_pending(_: &Lua, (): ()) -> Result<bool> {
+    Ok(worker::is_pending())
+}
+
+/// `next_timer()` → milliseconds until it fires, index of the plugin context, number; or nothing.
+fn next_timer(_: &Lua, (): ()) -> Result<(Option<u32>, Option<usize>, Option<u64>)> {
+    let Some(timer) = worker::next_timer() else { return Ok((None, None, None)) };
+    Ok((Some(timer.period), Some(timer.index), Some(timer.number)))
+}
+
+/// `on_timer(index, number)` → whether the timer is to be started again.
+fn on_timer(lua: &Lua, (index, number): (usize, u64)) -> Result<bool> {
+    Ok(with_lua(lua, || worker::on_timer(index, number)))
+}
+
+/// Runs `call` so that hostcalls can call Lua functions.
+fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
+    // SAFETY: mlua's state is the coroutine that called, which is the running one until this returns.
+    unsafe { lua.exec_raw_lua(|lua| with_caller(lua.state(), call)) }
 }
 
 /// `take_body()` → the body that the last callback left.

@@ -8,7 +8,9 @@ use std::{
 
 use mlua::{
     Function, Lua,
-    ffi::{LUA_TSTRING, lua_State, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type},
+    ffi::{
+        LUA_TSTRING, lua_State, lua_pushboolean, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type,
+    },
 };
 use proxy_wasm_host::{
     Host,
@@ -31,7 +33,8 @@ mod result {
     pub const NO_REQUEST: i64 = -2;
 }
 
-/// `on_event(index, event, body, end_of_stream)` → a number of [`result`], or the status of a reply.
+/// `on_event(index, event, body, end_of_stream)` → a number of [`result`], or the status of a reply; and `true` when something
+/// waits for Lua.
 ///
 /// `index` is that of a plugin context, `event` 0 to 3 in the order of [`Event`], `body` a string or nil; the
 /// headers' events do without the last two.
@@ -40,7 +43,7 @@ pub fn function(lua: &Lua) -> mlua::Result<Function> {
     unsafe { lua.create_c_function(on_event) }
 }
 
-/// Returns one value. Uses the one stack slot that Lua guarantees; does not raise errors, does not yield.
+/// Returns one or two values. Uses the stack slots that Lua guarantees; does not raise errors, does not yield.
 unsafe extern "C-unwind" fn on_event(state: *mut lua_State) -> c_int {
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: Lua calls with its running coroutine; the body is an argument and stays on the stack during the call.
@@ -48,7 +51,12 @@ unsafe extern "C-unwind" fn on_event(state: *mut lua_State) -> c_int {
     }));
     // SAFETY: as above.
     unsafe { lua_pushinteger(state, result.unwrap_or_else(|_| report_panic()) as _) };
-    1
+    if !worker::is_pending() {
+        return 1;
+    }
+    // SAFETY: as above.
+    unsafe { lua_pushboolean(state, 1) };
+    2
 }
 
 /// # Safety

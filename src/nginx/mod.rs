@@ -9,6 +9,7 @@ mod headers;
 mod log;
 mod lua_api;
 mod one_thread;
+mod process;
 mod request;
 mod symbols;
 mod variables;
@@ -16,10 +17,13 @@ mod variables;
 pub use cleanup::on_request_end;
 pub use lua_api::{set_lua_function, with_caller};
 pub use one_thread::OneThread;
+pub use process::process_goes_on;
 pub use request::{Phase, Request};
 pub use symbols::load as load_symbols;
 
 use proxy_wasm_host::{Host, abi::LogLevel};
+
+use crate::worker;
 
 /// nginx, as the host of plugins.
 #[derive(Clone, Copy)]
@@ -34,5 +38,9 @@ impl Host for Nginx {
 
     fn log_level(&self, stream: Option<&Request>) -> Option<LogLevel> {
         log::least_level(stream)
+    }
+
+    fn set_tick_period(&self, plugin_context: u64, period: u32) {
+        worker::set_tick_period(plugin_context, period);
     }
 }

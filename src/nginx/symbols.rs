@@ -1,6 +1,9 @@
 //! The only place that looks up symbols.
 
-use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
+use std::{
+    ffi::{CStr, c_char, c_int, c_uchar, c_void},
+    sync::atomic::AtomicI32,
+};
 
 use mlua::ffi::lua_State;
 use once_cell::sync::OnceCell;
@@ -101,10 +104,14 @@ type Bytes = *const c_uchar;
 symbols! {
     "every nginx with ngx_lua exports" {
         ngx_http_cleanup_add: unsafe extern "C" fn(R, usize) -> *mut NgxCleanup;
+        ngx_exiting: *const AtomicI32;
+        ngx_quit: *const AtomicI32;
+        ngx_terminate: *const AtomicI32;
     }
     "ngx_lua 0.10.19 and newer export" {
         ngx_http_lua_get_request: unsafe extern "C" fn(*mut lua_State) -> R;
         ngx_http_lua_ffi_get_phase: unsafe extern "C" fn(R, Error) -> c_int;
+        ngx_http_lua_ffi_get_process_type: unsafe extern "C" fn() -> c_int;
         ngx_http_lua_ffi_raw_log: unsafe extern "C" fn(R, c_int, Bytes, usize) -> c_int;
         ngx_http_lua_ffi_errlog_get_sys_filter_level: unsafe extern "C" fn(R) -> c_int;
 

@@ -16,6 +16,12 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// The least severe level that [`Self::log`] writes; `None` when it writes none.
     fn log_level(&self, stream: Option<&Self::Stream>) -> Option<LogLevel>;
+
+    /// Has [`PluginContext::on_tick`](crate::context::PluginContext::on_tick) called every `period` milliseconds from now on,
+    /// for the plugin context with this [key](crate::context::PluginContext::key); with 0 no more.
+    ///
+    /// A guest may ask for it before its plugin context is there for the proxy: in `proxy_on_vm_start` and `proxy_on_configure`.
+    fn set_tick_period(&self, plugin_context: u64, period: u32);
 }
 
 /// A change of a header map.

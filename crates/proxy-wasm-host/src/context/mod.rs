@@ -4,7 +4,13 @@ mod ids;
 mod options;
 mod plugin;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 pub use ids::IdMap;
 pub use options::Options;
@@ -26,12 +32,33 @@ impl<S> Default for Contexts<S> {
 
 /// What the host keeps of a plugin context.
 pub(crate) struct PluginEntry {
+    /// No other plugin context of this process has it, of whatever plugin.
+    pub key: u64,
     pub configuration: Arc<[u8]>,
     free_stream_ids: VecDeque<u32>,
     /// How many stream contexts are open.
     pub open_streams: usize,
-    /// Nobody holds the context any more: it goes when its last stream context goes.
-    pub released: bool,
+    pub end: End,
+}
+
+/// How far a plugin context is on its way out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Somebody holds it.
+    None,
+    /// Nobody holds it any more: it ends with its last stream context.
+    Released(Patience),
+    /// `proxy_on_done` returned false: `proxy_done` ends it.
+    Draining,
+}
+
+/// Whether a guest that is not done with its plugin context is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it calls `proxy_done`.
+    Wait,
+    /// No: the proxy is about to end.
+    Hurry,
 }
 
 /// What the host keeps of a stream context.
@@ -49,7 +76,14 @@ impl<S> Contexts<S> {
     /// Registers a plugin context under the id that was freed first, or a new one.
     pub fn add_plugin(&mut self, configuration: Arc<[u8]>) -> u32 {
         let id = self.free_ids.pop_front().unwrap_or_else(|| self.new_id());
-        let entry = PluginEntry { configuration, free_stream_ids: VecDeque::new(), open_streams: 0, released: false };
+        static LAST_KEY: AtomicU64 = AtomicU64::new(0);
+        let entry = PluginEntry {
+            key: LAST_KEY.fetch_add(1, Ordering::Relaxed) + 1,
+            configuration,
+            free_stream_ids: VecDeque::new(),
+            open_streams: 0,
+            end: End::None,
+        };
         self.plugins.insert(id, entry);
         id
     }
@@ -59,6 +93,13 @@ impl<S> Contexts<S> {
         if self.plugins.remove(&id).is_some() {
             self.free_ids.push_back(id);
         }
+    }
+
+    /// Forgets the plugin contexts that wait for `proxy_done`.
+    pub fn remove_draining(&mut self) {
+        let ids: Vec<u32> =
+            self.plugins.iter().filter(|(_, plugin)| plugin.end == End::Draining).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.remove_plugin(id));
     }
 
     /// Registers a stream context under the id of its plugin context's that was freed first, or a new one.
@@ -83,10 +124,14 @@ impl<S> Contexts<S> {
         Some(stream)
     }
 
+    /// The id of the plugin context that `id` is or belongs to.
+    pub fn plugin_id_of(&self, id: u32) -> u32 {
+        self.streams.get(&id).map_or(id, |stream| stream.plugin)
+    }
+
     /// The plugin context that `id` is or belongs to.
     pub fn plugin_of(&self, id: u32) -> Option<&PluginEntry> {
-        let plugin = self.streams.get(&id).map_or(id, |stream| stream.plugin);
-        self.plugins.get(&plugin)
+        self.plugins.get(&self.plugin_id_of(id))
     }
 
     /// Whether a context of this id lives.

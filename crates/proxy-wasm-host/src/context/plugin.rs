@@ -1,5 +1,6 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
+use super::Patience;
 use crate::{
     error::CallError,
     host::Host,
@@ -10,7 +11,7 @@ use crate::{
 pub struct Plugin<H: Host> {
     vm: RefCell<Vm<H>>,
     /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
-    released: RefCell<VecDeque<u32>>,
+    released: RefCell<VecDeque<(u32, Patience)>>,
 }
 
 impl<H: Host> Plugin<H> {
@@ -24,8 +25,8 @@ impl<H: Host> Plugin<H> {
     /// # Errors
     /// When the guest traps or refuses it.
     pub fn configure(self: &Rc<Self>, configuration: &[u8]) -> Result<PluginContext<H>, CallError> {
-        let id = self.enter(|vm| vm.configure(Arc::from(configuration)))?;
-        Ok(PluginContext { plugin: self.clone(), id })
+        let (id, key) = self.enter(|vm| vm.configure(Arc::from(configuration)))?;
+        Ok(PluginContext { plugin: self.clone(), id, key })
     }
 
     /// Runs the callback of `event` in a stream context.
@@ -48,14 +49,24 @@ impl<H: Host> Plugin<H> {
     fn enter<R>(&self, call: impl FnOnce(&mut Vm<H>) -> Result<R, CallError>) -> Result<R, CallError> {
         let mut vm = self.vm.try_borrow_mut().map_err(|_| CallError::Busy)?;
         let result = call(&mut vm);
-        while let Some(id) = { self.released.borrow_mut().pop_front() } {
-            vm.release_plugin(id);
+        if vm.has_done() || !self.released.borrow().is_empty() {
+            self.end_contexts(&mut vm);
         }
         result
     }
 
-    fn release(&self, id: u32) {
-        self.released.borrow_mut().push_back(id);
+    /// Ends the plugin contexts that were released, or that the guest is done with.
+    #[cold]
+    fn end_contexts(&self, vm: &mut Vm<H>) {
+        loop {
+            vm.end_done();
+            let Some((id, patience)) = self.released.borrow_mut().pop_front() else { return };
+            vm.release_plugin(id, patience);
+        }
+    }
+
+    fn release(&self, id: u32, patience: Patience) {
+        self.released.borrow_mut().push_back((id, patience));
         // Not an error when the guest runs: its call does it at its end.
         let _ = self.enter(|_| Ok(()));
     }
@@ -67,16 +78,22 @@ impl<H: Host> Drop for Plugin<H> {
     }
 }
 
-/// A configured plugin. Dropping it ends the plugin context, at once or with its last stream context.
+/// A configured plugin. Dropping it ends the plugin context, at once or with its last stream context, and waits for nothing.
 pub struct PluginContext<H: Host> {
     plugin: Rc<Plugin<H>>,
     id: u32,
+    key: u64,
 }
 
 impl<H: Host> PluginContext<H> {
     /// The id that the guest knows, > 0.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Tells it from every other plugin context of this process: [`Host::set_tick_period`] names it by this.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// The plugin that it belongs to.
@@ -91,10 +108,32 @@ impl<H: Host> PluginContext<H> {
     pub fn open_stream(&self, stream: H::Stream) -> Result<u32, CallError> {
         self.plugin.enter(|vm| vm.open_stream(self.id, stream))
     }
+
+    /// Runs `proxy_on_tick`.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn on_tick(&self) -> Result<(), CallError> {
+        self.plugin.enter(|vm| vm.on_tick(self.id, self.key))
+    }
+
+    /// Nobody needs the context any more: it ends as soon as its last stream context has ended and the guest is done with it,
+    /// see [`Self::is_gone`].
+    pub fn retire(&self, patience: Patience) {
+        self.plugin.release(self.id, patience);
+    }
+
+    /// Whether the context has ended.
+    pub fn is_gone(&self) -> bool {
+        self.plugin.vm.try_borrow().is_ok_and(|vm| !vm.has_plugin(self.id, self.key))
+    }
 }
 
 impl<H: Host> Drop for PluginContext<H> {
     fn drop(&mut self) {
-        self.plugin.release(self.id);
+        // Its id may be another's by now.
+        if !self.is_gone() {
+            self.plugin.release(self.id, Patience::Hurry);
+        }
     }
 }

@@ -16,8 +16,10 @@ pub fn set_effective_context<H: Host>(call: &mut Call<'_, H>, context: u32) -> O
     Ok(())
 }
 
-/// Nothing waits for it: a context is deleted right after `proxy_on_done`, whatever that returns.
-pub fn done<H: Host>(_: &mut Call<'_, H>) -> Outcome {
+/// Ends the plugin context if its `proxy_on_done` returned false. A stream context is not waited for.
+pub fn done<H: Host>(call: &mut Call<'_, H>) -> Outcome {
+    let state = call.state_mut();
+    state.done.push(state.contexts.plugin_id_of(state.effective));
     Ok(())
 }
 

@@ -65,7 +65,7 @@ hostcalls! {
 
     // time
     V0_1_0..=V0_2_1 proxy_get_current_time_nanoseconds(time_out: u32) = time::get_current_time_nanoseconds;
-    V0_1_0..=V0_2_1 proxy_set_tick_period_milliseconds(period: u32) -> Status::Ok;
+    V0_1_0..=V0_2_1 proxy_set_tick_period_milliseconds(period: u32) = time::set_tick_period_milliseconds;
 
     // buffers
     V0_1_0..=V0_1_0 proxy_get_configuration(pointer_out: u32, size_out: u32) = buffers::get_configuration;

@@ -5,7 +5,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::{
     abi::{HeaderMap, LogLevel},
-    context::{Contexts, Options},
+    context::{Contexts, End, Options, Patience},
     error::{CallError, LoadError},
     guest::{Allocator, Callbacks},
     host::{Host, Stream},
@@ -90,20 +90,21 @@ impl<H: Host> Vm<H> {
         Ok(())
     }
 
-    /// Creates a plugin context and configures it.
+    /// Creates a plugin context and configures it. Returns its id and its key.
     ///
     /// # Errors
     /// When the guest traps or refuses the configuration; the context is gone then.
-    pub fn configure(&mut self, configuration: Arc<[u8]>) -> Result<u32, CallError> {
+    pub fn configure(&mut self, configuration: Arc<[u8]>) -> Result<(u32, u64), CallError> {
         self.revive()?;
         let id = self.store.data_mut().contexts.add_plugin(configuration);
         match self.configure_context(id) {
             Ok(()) => {
                 self.store.data().log_host(LogLevel::Info, format_args!("create plugin context {id}"));
-                Ok(id)
+                let key = self.store.data().contexts.plugins.get(&id).map(|plugin| plugin.key);
+                Ok((id, key.ok_or(CallError::Gone)?))
             }
             Err(error) => {
-                self.delete_plugin(id);
+                self.end_plugin(id, Patience::Hurry);
                 Err(error)
             }
         }
@@ -227,30 +228,82 @@ impl<H: Host> Vm<H> {
     pub fn close_stream(&mut self, id: u32) {
         if self.living_stream(id).is_ok() {
             let stream = self.store.data().contexts.streams.get(&id).map(|entry| entry.stream.clone());
-            self.mark_done(id, stream.clone());
+            self.mark_done(id, stream.clone(), Patience::Hurry);
             let _ = self.call(id, stream.clone(), |callbacks, store| Some(callbacks.log.as_ref()?.call(store, id)));
             self.delete_context(id, stream);
         }
         let Some(entry) = self.store.data_mut().contexts.remove_stream(id) else { return };
         self.store.data().log_host(LogLevel::Info, format_args!("free http context {id}"));
-        let plugin = self.store.data().contexts.plugin_of(entry.plugin);
-        if plugin.is_some_and(|plugin| plugin.released && plugin.open_streams == 0) {
-            self.delete_plugin(entry.plugin);
+        if let Some(plugin) = self.store.data().contexts.plugins.get(&entry.plugin)
+            && let End::Released(patience) = plugin.end
+            && plugin.open_streams == 0
+        {
+            self.end_plugin(entry.plugin, patience);
         }
+    }
+
+    /// Runs `proxy_on_tick` of a plugin context, if that lives.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn on_tick(&mut self, id: u32, key: u64) -> Result<(), CallError> {
+        self.revive()?;
+        if !self.has_plugin(id, key) {
+            return Err(CallError::Gone);
+        }
+        self.call(id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id))).map(drop)
+    }
+
+    /// Whether a plugin context lives.
+    pub fn has_plugin(&self, id: u32, key: u64) -> bool {
+        self.store.data().contexts.plugins.get(&id).is_some_and(|plugin| plugin.key == key)
     }
 
     /// Ends a plugin context, or lets it end with its last stream context.
-    pub fn release_plugin(&mut self, id: u32) {
+    pub fn release_plugin(&mut self, id: u32, patience: Patience) {
         let Some(plugin) = self.store.data_mut().contexts.plugins.get_mut(&id) else { return };
-        plugin.released = true;
+        match (plugin.end, patience) {
+            (End::Draining, Patience::Wait) => return,
+            (End::Draining, Patience::Hurry) => return self.delete_plugin(id),
+            (End::None | End::Released(_), patience) => plugin.end = End::Released(patience),
+        }
         if plugin.open_streams == 0 {
-            self.delete_plugin(id);
+            self.end_plugin(id, patience);
         }
     }
 
-    /// `proxy_on_done` and `proxy_on_delete` of a plugin context, which is gone afterwards.
+    /// Whether the guest said `proxy_done` for a plugin context.
+    pub fn has_done(&self) -> bool {
+        !self.store.data().done.is_empty()
+    }
+
+    /// Ends the plugin contexts for which the guest said `proxy_done`.
+    pub fn end_done(&mut self) {
+        while let Some(id) = self.store.data_mut().done.pop() {
+            let plugin = self.store.data().contexts.plugins.get(&id);
+            if plugin.is_some_and(|plugin| plugin.end == End::Draining) {
+                self.delete_plugin(id);
+            }
+        }
+    }
+
+    /// `proxy_on_done` of a plugin context, and what comes after it unless the guest wants to be waited for.
+    fn end_plugin(&mut self, id: u32, patience: Patience) {
+        let is_done = self.mark_done(id, None, patience);
+        let state = self.store.data_mut();
+        // It may say so in the callback itself.
+        let says_done = state.done.contains(&id);
+        if is_done || says_done || patience == Patience::Hurry {
+            return self.delete_plugin(id);
+        }
+        if let Some(plugin) = state.contexts.plugins.get_mut(&id) {
+            plugin.end = End::Draining;
+            state.log_host(LogLevel::Info, format_args!("plugin context {id} waits for proxy_done"));
+        }
+    }
+
+    /// `proxy_on_delete` of a plugin context, which is gone afterwards.
     fn delete_plugin(&mut self, id: u32) {
-        self.mark_done(id, None);
         self.delete_context(id, None);
         self.store.data_mut().contexts.remove_plugin(id);
         self.store.data().log_host(LogLevel::Info, format_args!("free plugin context {id}"));
@@ -265,16 +318,19 @@ impl<H: Host> Vm<H> {
         created.map(drop)
     }
 
-    fn mark_done(&mut self, id: u32, stream: Option<H::Stream>) {
+    /// Returns whether the guest is done with the context. Where it is not and nobody waits for it, the log says so.
+    fn mark_done(&mut self, id: u32, stream: Option<H::Stream>, patience: Patience) -> bool {
         if self.callbacks.is_none() {
-            return;
+            return true;
         }
         let code = match self.call(id, stream, |callbacks, store| Some(callbacks.done.as_ref()?.call(store, id))) {
-            Ok(None | Some(1..)) => return,
+            Ok(None | Some(1..)) => return true,
+            Ok(Some(0)) if patience == Patience::Wait => return false,
             Ok(Some(0)) => 0,
             Err(_) => -1,
         };
         self.log_error(format_args!("failed to mark context {id} as done, rc: {code}"));
+        true
     }
 
     fn delete_context(&mut self, id: u32, stream: Option<H::Stream>) {
@@ -330,7 +386,8 @@ impl<H: Host> Vm<H> {
             return Ok(());
         }
         let old = self.store.data_mut();
-        let contexts = std::mem::take(&mut old.contexts);
+        let mut contexts = std::mem::take(&mut old.contexts);
+        contexts.remove_draining();
         let state = State::new(old.host.clone(), old.options.clone(), old.abi, contexts);
         self.store = self.module.store(state);
         self.started = false;

@@ -20,6 +20,8 @@ pub type Hook = Box<dyn FnMut(&str) + Send>;
 pub struct Proxy {
     log: Arc<Mutex<Vec<String>>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    /// The plugin contexts and periods that were asked for.
+    pub ticks: Arc<Mutex<Vec<(u64, u32)>>>,
 }
 
 impl Proxy {
@@ -60,6 +62,10 @@ impl Host for Proxy {
 
     fn log_level(&self, _: Option<&Request>) -> Option<LogLevel> {
         Some(LogLevel::Trace)
+    }
+
+    fn set_tick_period(&self, plugin_context: u64, period: u32) {
+        self.ticks.lock().unwrap().push((plugin_context, period));
     }
 }
 
