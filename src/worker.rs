@@ -13,7 +13,7 @@ use proxy_wasm_host::{
     abi::{HeaderMap, LogLevel},
     context::{IdMap, Options, Patience, Plugin, PluginContext},
     hostcalls::LocalReply,
-    vm::{Engine, Event, Outcome},
+    vm::{self, Engine, Event},
 };
 use smallvec::SmallVec;
 
@@ -41,8 +41,16 @@ struct Worker {
 /// A plugin context that Lua holds.
 struct Handle {
     context: PluginContext<Nginx>,
+    bodies: Bodies,
     /// The timer that calls `proxy_on_tick`; 0 when there is none.
     timer: Cell<u64>,
+}
+
+/// Which bodies a plugin wants to see without asking for them at each request.
+#[derive(Clone, Copy, Default)]
+pub struct Bodies {
+    pub request: bool,
+    pub response: bool,
 }
 
 /// A timer that Lua is to start.
@@ -63,6 +71,29 @@ struct OpenRequest {
     path: Option<Box<[u8]>>,
     /// A plugin may change the response body: what the headers say of it will not be true.
     other_body: bool,
+    reply: Option<ResponseReply>,
+}
+
+/// A reply that took the place of the response.
+struct ResponseReply {
+    /// The key of the plugin context that gave it.
+    key: u64,
+    /// What is to come of its body.
+    body: Vec<u8>,
+}
+
+/// What Lua is to do after a callback.
+pub enum Outcome {
+    /// Nothing.
+    Continue,
+    /// Put this into the place of the body.
+    Body(Vec<u8>),
+    /// As [`Self::Body`]; what was there may not be sent.
+    ReplyBody(Vec<u8>),
+    /// Send this instead of going on.
+    Reply(Box<LocalReply>),
+    /// Close the connection.
+    Close,
 }
 
 struct OpenStream {
@@ -94,8 +125,8 @@ pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
 }
 
 /// Keeps a plugin context for Lua and returns its index.
-pub fn keep(context: PluginContext<Nginx>) -> usize {
-    let handle = Some(Rc::new(Handle { context, timer: Cell::new(0) }));
+pub fn keep(context: PluginContext<Nginx>, bodies: Bodies) -> usize {
+    let handle = Some(Rc::new(Handle { context, bodies, timer: Cell::new(0) }));
 
     let mut contexts = WORKER.contexts.borrow_mut();
     match contexts.iter().position(Option::is_none) {
@@ -179,6 +210,9 @@ pub fn on_timer(index: usize, number: u64) -> bool {
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
+    if let Some(rest) = WORKER.rest_of_reply(&handle, request, event) {
+        return Ok(rest);
+    }
     let plugin = handle.context.plugin();
     let id = match WORKER.open_stream(request, handle.context.key()) {
         Some(id) => id,
@@ -186,29 +220,99 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
         None => WORKER.start_stream(&handle, request)?,
     };
     let outcome = plugin.on_event(id, request, event)?;
+    match event {
+        Event::RequestHeaders if handle.bodies.request => ask_for_body(request, b"wasm_process_req_body"),
+        Event::ResponseHeaders if handle.bodies.response => {
+            ask_for_body(request, b"wasm_process_resp_body");
+            expect_other_body(request);
+        }
+        _ => {}
+    }
     if event == Event::ResponseHeaders && WORKER.expects_other_body(request) {
         for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
             request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
         }
     }
-    Ok(outcome)
+    Ok(match (outcome, event) {
+        (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
+            replace_response(request, &reply);
+            WORKER.set_reply(&handle, request, reply.body);
+            Outcome::Continue
+        }
+        (vm::Outcome::Reply(reply), Event::ResponseBody { .. }) => {
+            let message = format!("the status {} of a local reply comes too late, its body does not", reply.status);
+            Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
+            WORKER.set_reply(&handle, request, Vec::new());
+            Outcome::ReplyBody(reply.body)
+        }
+        (outcome, _) => outcome.into(),
+    })
+}
+
+impl From<vm::Outcome> for Outcome {
+    fn from(outcome: vm::Outcome) -> Self {
+        match outcome {
+            vm::Outcome::Continue => Self::Continue,
+            vm::Outcome::Body(body) => Self::Body(body),
+            vm::Outcome::Reply(reply) => Self::Reply(reply),
+            vm::Outcome::Close => Self::Close,
+        }
+    }
+}
+
+/// Asks APISIX to call the body's callback: with a variable that it defines in its locations.
+fn ask_for_body(request: Request, variable: &[u8]) {
+    // Elsewhere there is no such variable, and whoever wrote the location calls what he wants called.
+    let _ = request.set_variable(variable, b"true");
+}
+
+/// Has a reply take the place of the response: its status and its headers. The body has no length that could be told, for it
+/// depends on the location's `body_filter_by_lua*` whether it is replaced.
+fn replace_response(request: Request, reply: &LocalReply) {
+    let kept_apart = [&b"content-type"[..], b"content-length", b"last-modified"].map(<[u8]>::to_vec);
+    let headers = request.headers(HeaderMap::ResponseHeaders);
+    let names: Vec<Vec<u8>> = headers.iter().map(|(name, _)| name.to_vec()).chain(kept_apart).collect();
+    let is_managed = |name: &[u8]| matches!(name, b"connection" | b"transfer-encoding");
+    for name in names.iter().filter(|name| !name.starts_with(b":") && !is_managed(name)) {
+        request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
+    }
+    let status = reply.status.to_string();
+    request.change_header(HeaderMap::ResponseHeaders, b":status", HeaderChange::Replace(status.as_bytes()));
+    if !reply.body.is_empty() {
+        request.change_header(HeaderMap::ResponseHeaders, b"content-type", HeaderChange::Replace(b"text/plain"));
+    }
+    add_headers(request, reply);
+    ask_for_body(request, b"wasm_process_resp_body");
 }
 
 /// In the log phase nothing tells when the request ends any more: the stream context lives for the one callback.
+/// Nothing can be done about the response any more.
 fn on_event_at_the_end(handle: &Handle, request: Request, event: Event) -> Result<Outcome, CallError> {
     let id = handle.context.open_stream(request.without_body())?;
     let outcome = handle.context.plugin().on_event(id, request, event);
     handle.context.plugin().close_stream(id);
-    outcome
+    match (outcome?, event) {
+        (vm::Outcome::Reply(_), Event::ResponseHeaders | Event::ResponseBody { .. }) => {
+            let message = "a local reply after the response is not sent";
+            Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
+            Ok(Outcome::Continue)
+        }
+        (outcome, _) => Ok(outcome.into()),
+    }
 }
 
 /// Adds the headers of a reply to the response. How its body is framed is not the plugin's to say.
-pub fn add_reply_headers(request: Request, reply: &LocalReply) {
+fn add_headers(request: Request, reply: &LocalReply) {
     let is_framing =
         |name: &[u8]| name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
     for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":") && !is_framing(name)) {
         request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Add(value));
     }
+}
+
+/// Adds the headers of a reply to a response that has none yet.
+pub fn add_reply_headers(request: Request, reply: &LocalReply) {
+    add_headers(request, reply);
     if !reply.body.is_empty() {
         let length = reply.body.len().to_string();
         request.change_header(HeaderMap::ResponseHeaders, b"content-length", HeaderChange::Replace(length.as_bytes()));
@@ -235,6 +339,25 @@ pub fn expect_other_body(request: Request) {
 }
 
 impl Worker {
+    /// What a callback comes to after a plugin has replied to the response: for that plugin the reply's body, then nothing;
+    /// other plugins do not see it.
+    fn rest_of_reply(&self, handle: &Handle, request: Request, event: Event) -> Option<Outcome> {
+        let mut requests = self.requests.borrow_mut();
+        let reply = requests.get_mut(&request.key())?.reply.as_mut()?;
+        Some(match event {
+            Event::ResponseBody { .. } if reply.key == handle.context.key() => {
+                Outcome::ReplyBody(std::mem::take(&mut reply.body))
+            }
+            _ => Outcome::Continue,
+        })
+    }
+
+    fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>) {
+        if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
+            open.reply = Some(ResponseReply { key: handle.context.key(), body });
+        }
+    }
+
     fn expects_other_body(&self, request: Request) -> bool {
         self.requests.borrow().get(&request.key()).is_some_and(|open| open.other_body)
     }

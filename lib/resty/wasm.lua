@@ -31,6 +31,8 @@ local RESPONSE_BODY = 3
 -- What on_event returns, besides the status of a local reply.
 local CONTINUE = 0
 local BODY = 1
+local REPLY_BODY = 2
+local CLOSE = 3
 local NO_REQUEST = -2
 
 local on_event   -- set by load: without a plugin there is no handle to call it with
@@ -134,6 +136,9 @@ function _M.on_http_request_headers(plugin_ctx)
     if not result then
         return nil, err
     end
+    if result == CLOSE then
+        return local_reply.close()
+    end
     return local_reply.send(result)
 end
 
@@ -153,15 +158,22 @@ function _M.on_http_request_body(plugin_ctx, body, end_of_body)
     if result <= BODY then
         return bodies.pass_request(plugin_ctx, body or "", end_of_body, result == BODY)
     end
+    if result == CLOSE then
+        return local_reply.close()
+    end
     return local_reply.send(result)
 end
 
---- Runs proxy_on_response_headers.
+--- Runs proxy_on_response_headers. When the plugin answers itself, its answer is the response; its body takes the place of the
+-- response's in on_http_response_body.
 -- @return true, or nil and an error
 function _M.on_http_response_headers(plugin_ctx)
     local result, err = run(plugin_ctx, RESPONSE_HEADERS, "proxy_on_http_response_headers")
     if not result then
         return nil, err
+    end
+    if result == CLOSE then
+        return local_reply.close()
     end
     return true
 end
@@ -173,6 +185,13 @@ function _M.on_http_response_body(plugin_ctx)
     local result, err = run(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", chunk, end_of_body)
     if not result then
         return nil, err
+    end
+    if result == CLOSE then
+        return local_reply.close()
+    end
+    if result == REPLY_BODY then
+        bodies.pass_reply(plugin_ctx)
+        return true
     end
     bodies.pass_response(plugin_ctx, chunk, end_of_body, result == BODY)
     return true

@@ -12,7 +12,7 @@ use proxy_wasm_host::{
 
 use crate::{
     nginx::{Nginx, OneThread, Request, load_symbols, set_lua_function, with_caller},
-    worker,
+    worker::{self, Bodies},
 };
 
 /// The body that the last callback left, until bodies.lua takes it, right after.
@@ -24,7 +24,10 @@ static REPLY: OneThread<Cell<Option<PendingReply>>> = OneThread::new(Cell::new(N
 type PendingReply = (Request, Box<LocalReply>);
 
 /// A loaded plugin, held by Lua.
-struct PluginHandle(Rc<Plugin<Nginx>>);
+struct PluginHandle {
+    plugin: Rc<Plugin<Nginx>>,
+    bodies: Bodies,
+}
 
 impl UserData for PluginHandle {}
 
@@ -74,8 +77,10 @@ pub fn open(lua: &Lua) -> Result<Table> {
 
 /// `load(name, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
 fn load(lua: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
+    let bodies = options.as_ref().map_or(Ok(Bodies::default()), bodies)?;
     let options = plugin_options(&name, options)?;
-    Ok(with_lua(lua, || worker::load(options, &bytes.as_bytes())).map(PluginHandle))
+    let plugin = with_lua(lua, || worker::load(options, &bytes.as_bytes()));
+    Ok(plugin.map(|plugin| PluginHandle { plugin, bodies }))
 }
 
 fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
@@ -92,6 +97,11 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
     Ok(options)
 }
 
+fn bodies(options: &Table) -> Result<Bodies> {
+    let is_set = |name| options.get::<Option<bool>>(name).map(Option::unwrap_or_default);
+    Ok(Bodies { request: is_set("request_body")?, response: is_set("response_body")? })
+}
+
 /// `set_function(name, function)`: hostcalls call the function under this name.
 fn set_function(lua: &Lua, (name, function): (LuaString, Function)) -> Result<()> {
     set_lua_function(lua, &name.to_string_lossy(), function)
@@ -102,11 +112,14 @@ fn on_configure(
     lua: &Lua,
     (plugin, configuration): (AnyUserData, LuaString),
 ) -> Result<(Option<ContextHandle>, Option<usize>, Option<u32>)> {
-    let plugin = plugin.borrow::<PluginHandle>()?.0.clone();
+    let (plugin, bodies) = {
+        let handle = plugin.borrow::<PluginHandle>()?;
+        (handle.plugin.clone(), handle.bodies)
+    };
     let configured = with_lua(lua, || plugin.configure(&configuration.as_bytes()));
     let Ok(context) = configured else { return Ok((None, None, None)) };
     let id = context.id();
-    let index = worker::keep(context);
+    let index = worker::keep(context, bodies);
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
 }
 

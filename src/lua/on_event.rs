@@ -12,16 +12,12 @@ use mlua::{
         LUA_TSTRING, lua_State, lua_pushboolean, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type,
     },
 };
-use proxy_wasm_host::{
-    Host,
-    abi::LogLevel,
-    vm::{Event, Outcome},
-};
+use proxy_wasm_host::{Host, abi::LogLevel, vm::Event};
 
 use super::{BODY, REPLY};
 use crate::{
     nginx::{Nginx, Request, with_caller},
-    worker,
+    worker::{self, Outcome},
 };
 
 /// What `on_event` returns besides the status of a reply, which is ≥ 200.
@@ -29,6 +25,10 @@ mod result {
     pub const CONTINUE: i64 = 0;
     /// `take_body` has what goes into the place of the body.
     pub const BODY: i64 = 1;
+    /// As `BODY`, and it may not be the other one: it is that of a local reply.
+    pub const REPLY_BODY: i64 = 2;
+    /// The connection is to be closed.
+    pub const CLOSE: i64 = 3;
     pub const FAILED: i64 = -1;
     pub const NO_REQUEST: i64 = -2;
 }
@@ -86,16 +86,16 @@ unsafe fn run(state: *mut lua_State) -> i64 {
             BODY.set(body);
             result::BODY
         }
-        Ok(Outcome::Reply(reply)) if matches!(event, Event::RequestHeaders | Event::RequestBody { .. }) => {
+        Ok(Outcome::ReplyBody(body)) => {
+            BODY.set(body);
+            result::REPLY_BODY
+        }
+        Ok(Outcome::Reply(reply)) => {
             let status = reply.status.into();
             REPLY.set(Some((request.without_body(), reply)));
             status
         }
-        Ok(Outcome::Reply(_)) => {
-            let message = "a local reply to a response that has begun is not sent";
-            Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
-            result::CONTINUE
-        }
+        Ok(Outcome::Close) => result::CLOSE,
         Err(_) => result::FAILED,
     }
 }

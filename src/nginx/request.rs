@@ -81,6 +81,14 @@ impl Request {
         self.r.as_ptr()
     }
 
+    /// Sets a variable, which must have been defined.
+    ///
+    /// # Errors
+    /// ngx_lua's reason why it is not set.
+    pub fn set_variable(self, name: &[u8], value: &[u8]) -> Result<(), String> {
+        variables::try_set(self, name, value)
+    }
+
     /// Where the request is in its life.
     pub fn phase(self) -> Option<Phase> {
         let mut error = std::ptr::null();

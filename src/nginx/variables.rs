@@ -42,6 +42,18 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
 /// # Errors
 /// As `wasm-nginx-module`: `NotFound` when no variable of the name was defined, `InternalFailure` when it can't be changed.
 pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Status> {
+    try_set(request, name, value).map_err(|message| {
+        log::error(request, format_args!("{message}"));
+        // The text alone tells the two apart.
+        if message.contains("not found for writing") { Status::NotFound } else { Status::InternalFailure }
+    })
+}
+
+/// As [`set`], without a word in the log.
+///
+/// # Errors
+/// ngx_lua's reason.
+pub fn try_set(request: Request, name: &[u8], value: &[u8]) -> Result<(), String> {
     let mut lowercase: Lowercase = smallvec![0; name.len().max(1)];
     let mut message = [0; 256];
     let mut message_size = message.len();
@@ -61,10 +73,7 @@ pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Status> {
     if result == NGX_OK {
         return Ok(());
     }
-    let message = String::from_utf8_lossy(&message[..message_size.min(message.len())]);
-    log::error(request, format_args!("{message}"));
-    // The text alone tells the two apart.
-    Err(if message.contains("not found for writing") { Status::NotFound } else { Status::InternalFailure })
+    Err(String::from_utf8_lossy(&message[..message_size.min(message.len())]).into_owned())
 }
 
 /// The bytes of a C string with a length; none when the pointer is null.

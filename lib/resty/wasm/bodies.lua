@@ -93,4 +93,14 @@ function _M.pass_response(plugin_ctx, chunk, is_last, changed)
     ngx.arg[1] = left
 end
 
+--- Puts the body of a plugin's own answer into the place of what is left of the response's.
+function _M.pass_reply(plugin_ctx)
+    local length = ngx.header.content_length
+    if length then
+        error("the response is cut off: plugin " .. plugin_ctx.plugin .. " answers itself, but the client was told the content-length "
+              .. length .. "; proxy_on_response_headers has to remove it", 0)
+    end
+    ngx.arg[1] = native_module.open().take_body()
+end
+
 return _M

@@ -6,6 +6,8 @@ local ngx = ngx
 
 local _M = {}
 
+local CLOSE_CONNECTION = 444   -- nginx's own status for it
+
 -- Where ngx.exit ends a request with a status.
 local PHASES = {server_rewrite = true, rewrite = true, precontent = true, access = true, content = true}
 
@@ -24,6 +26,14 @@ function _M.send(status)
     ngx.print(body)
     -- Not with the status: for 408, 444 and 499 nginx would close the connection.
     return ngx.exit(ngx.HTTP_OK)
+end
+
+--- Closes the connection without an answer, or without the rest of it.
+function _M.close()
+    if PHASES[ngx.get_phase()] then
+        return ngx.exit(CLOSE_CONNECTION)
+    end
+    error("the plugin closes the stream", 0)   -- what makes nginx give up a response that has begun
 end
 
 return _M

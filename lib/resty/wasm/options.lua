@@ -14,6 +14,8 @@ end
 local KNOWN = {
     vm_id = {"a string", is_text},
     vm_configuration = {"a string", is_text},
+    request_body = {"a boolean", is_boolean},
+    response_body = {"a boolean", is_boolean},
     escape_invalid_utf8 = {"a boolean", is_boolean},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
@@ -24,6 +26,8 @@ local KNOWN = {
 --
 -- `vm_id` string: plugins with the same id share their data and find each other's queues; default the plugin's name.
 -- `vm_configuration` string: what proxy_on_vm_start is given; default none.
+-- `request_body`, `response_body` boolean: in APISIX, the plugin's body callbacks are called without its asking for them by
+-- setting wasm_process_req_body and wasm_process_resp_body; default false.
 -- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
 -- @return nil, or what is wrong with them

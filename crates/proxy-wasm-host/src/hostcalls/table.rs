@@ -95,9 +95,9 @@ hostcalls! {
     V0_1_0..=V0_1_0 proxy_continue_request() = lifecycle::continue_request_or_response;
     V0_1_0..=V0_1_0 proxy_continue_response() = lifecycle::continue_request_or_response;
     V0_2_0..=V0_2_1 proxy_continue_stream(stream_type: u32) = lifecycle::continue_stream;
-    V0_2_0..=V0_2_1 proxy_close_stream(stream_type: u32) -> Status::Ok;
-    V0_1_0..=V0_1_0 proxy_clear_route_cache() -> Status::Ok;
-    V0_1_0..=V0_2_1 proxy_get_status(code_out: u32, pointer_out: u32, size_out: u32) -> Status::Ok;
+    V0_2_0..=V0_2_1 proxy_close_stream(stream_type: u32) = lifecycle::close_stream;
+    V0_1_0..=V0_1_0 proxy_clear_route_cache() = lifecycle::clear_route_cache;
+    V0_1_0..=V0_2_1 proxy_get_status(code_out: u32, pointer_out: u32, size_out: u32) = lifecycle::get_status;
 
     // http call
     V0_1_0..=V0_2_1 proxy_http_call(upstream: u32, upstream_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32, trailers: u32, trailers_size: u32, timeout: u32, token_out: u32) -> Status::InternalFailure;

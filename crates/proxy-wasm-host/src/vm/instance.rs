@@ -41,6 +41,8 @@ pub enum Outcome {
     Body(Vec<u8>),
     /// Answer with this and end the stream.
     Reply(Box<LocalReply>),
+    /// End the stream without an answer.
+    Close,
 }
 
 /// Whether a callback's action holds the body back: `StopIterationAndBuffer` and `StopIterationAndWatermark`.
@@ -187,7 +189,14 @@ impl<H: Host> Vm<H> {
             };
             Some(callback.call(store, id, counted.header_count(map), true))
         })?;
-        Ok(self.store.data_mut().reply.take().map_or(Outcome::Continue, Outcome::Reply))
+        Ok(self.end_of_stream().unwrap_or(Outcome::Continue))
+    }
+
+    /// How the callback that has just returned ends the stream; `None` when it does not.
+    fn end_of_stream(&mut self) -> Option<Outcome> {
+        let state = self.store.data_mut();
+        let reply = state.reply.take();
+        if state.close { Some(Outcome::Close) } else { reply.map(Outcome::Reply) }
     }
 
     /// A response body that the guest holds back (`Pause`) comes together with the next chunk; at its end it goes on.
@@ -211,9 +220,10 @@ impl<H: Host> Vm<H> {
         state.in_body = false;
         let body = state.body.take();
         let action = action?.unwrap_or_default();
-        if let Some(reply) = state.reply.take() {
-            return Ok(Outcome::Reply(reply));
+        if let Some(end) = self.end_of_stream() {
+            return Ok(end);
         }
+        let state = self.store.data_mut();
         if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
             let held = body.unwrap_or_else(|| chunk.to_vec());
             if let Some(entry) = state.contexts.streams.get_mut(&id) {
@@ -360,6 +370,7 @@ impl<H: Host> Vm<H> {
         state.effective = id;
         state.stream = stream;
         state.reply = None;
+        state.close = false;
 
         let result = callback(callbacks, &mut self.store).transpose();
 

@@ -31,6 +31,8 @@ pub(crate) struct State<H: Host> {
     pub body: Option<Vec<u8>>,
     /// The reply that the guest asked for in this callback.
     pub reply: Option<Box<LocalReply>>,
+    /// The guest asked in this callback for the stream to be closed.
+    pub close: bool,
     /// Plugin contexts that the guest is done with: they end when the callback has returned.
     pub done: Vec<u32>,
     /// `proxy_on_vm_start` runs.
@@ -60,6 +62,7 @@ impl<H: Host> State<H> {
             in_body: false,
             body: None,
             reply: None,
+            close: false,
             done: Vec::new(),
             starting: false,
             memory: None,
