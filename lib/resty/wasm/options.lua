@@ -10,6 +10,10 @@ local function is_boolean(value)
     return type(value) == "boolean"
 end
 
+local function in_words(value)
+    return type(value) == "table" and "a table" or tostring(value)
+end
+
 -- By name: what a value has to be, in words, and whether it is.
 local KNOWN = {
     vm_id = {"a string", is_text},
@@ -44,7 +48,7 @@ function _M.check(opts)
             return "bad options: there is no option " .. tostring(name)
         end
         if not known[2](value) then
-            return "bad options: " .. name .. " must be " .. known[1] .. ", got " .. tostring(value)
+            return "bad options: " .. name .. " must be " .. known[1] .. ", got " .. in_words(value)
         end
     end
     return nil
