@@ -432,7 +432,7 @@ hit with [REPORT http://
 --- request
 GET /t?a=b
 --- response_body chomp
-/t2/x?y=1
+/t2/x
 --- grep_error_log eval: qr/\w+ \d: (?:get_header request|header :path|get_property)[^,]+/
 --- grep_error_log_out
 request_headers 3: get_header request :path -> OK /t?a=b
@@ -440,7 +440,7 @@ request_headers 3: get_header request :path -> OK /t2/x?y=1
 request_headers 3: header :path: /t2/x?y=1
 request_body 3: get_header request :path -> OK /t2/x?y=1
 request_headers 4: get_header request :path -> OK /t2/x?y=1
-request_headers 4: get_property uri -> OK /t2/x?y=1
+request_headers 4: get_property uri -> OK /t2/x
 log 3: get_header request :path -> OK /t2/x?y=1
 
 

@@ -59,7 +59,10 @@ impl Drop for Closing {
 /// When nginx lacks what the library needs.
 pub fn open(lua: &Lua) -> Result<Table> {
     load_symbols().map_err(Error::external)?;
-    set_lua_function(lua, "set_uri", lua.globals().get::<Table>("ngx")?.get::<Table>("req")?.get("set_uri")?)?;
+    let request: Table = lua.globals().get::<Table>("ngx")?.get("req")?;
+    for name in ["set_uri", "set_uri_args"] {
+        set_lua_function(lua, name, request.get(name)?)?;
+    }
 
     let module = lua.create_table()?;
     module.set("closing", Closing)?;

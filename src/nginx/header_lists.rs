@@ -86,13 +86,10 @@ impl<'a> Headers<'a> {
         let list = unsafe { &*request.as_ptr().byte_add(offset).cast::<List>() };
         Self { list, part: Some(&list.part), index: 0 }
     }
-}
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = Header<'a>;
-
+    /// The next element that counts: those without a hash were removed.
     #[inline]
-    fn next(&mut self) -> Option<Header<'a>> {
+    fn next_element(&mut self) -> Option<*const Element> {
         loop {
             let part = self.part?;
             if self.index == part.count {
@@ -102,19 +99,29 @@ impl<'a> Iterator for Headers<'a> {
                 continue;
             }
             // SAFETY: as in `at`; the part has more elements than the index says.
-            let element = unsafe { &*part.elements.add(self.index * self.list.element_size).cast::<Element>() };
+            let element = unsafe { part.elements.add(self.index * self.list.element_size).cast::<Element>() };
             self.index += 1;
-            if element.hash != 0 {
-                // SAFETY: as in `at`.
-                return Some(unsafe {
-                    Header {
-                        name: slice(element.key, element.key_size),
-                        value: slice(element.value, element.value_size),
-                        lowercase: element.lowercase_key,
-                    }
-                });
+            if unsafe { (*element).hash } != 0 {
+                return Some(element);
             }
         }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Header<'a>> {
+        // SAFETY: as in `at`.
+        let element = unsafe { &*self.next_element()? };
+        Some(unsafe {
+            Header {
+                name: slice(element.key, element.key_size),
+                value: slice(element.value, element.value_size),
+                lowercase: element.lowercase_key,
+            }
+        })
     }
 }
 
@@ -130,6 +137,53 @@ pub fn request_headers<'a>(request: Request) -> Option<Headers<'a>> {
 pub fn response_headers<'a>(request: Request) -> Option<Headers<'a>> {
     let offset = RESPONSE.get().map(NonZeroUsize::get).or_else(|| find(request).map(|found| found.1))?;
     (offset != NOT_FOUND).then(|| Headers::at(request, offset))
+}
+
+/// The response's trailers; `None` when nginx has no list of them where it has been since 1.13.2: behind that of the headers.
+pub fn response_trailers<'a>(request: Request) -> Option<Headers<'a>> {
+    trailers(request).map(|list| Headers { list, part: Some(&list.part), index: 0 })
+}
+
+/// Adds a trailer. Returns whether there was a list, and memory.
+pub fn add_response_trailer(request: Request, name: &[u8], value: &[u8]) -> bool {
+    let text = [name, &name.to_ascii_lowercase(), value].map(|text| request.allocate(text));
+    let (Some(list), [Some(key), Some(lowercase_key), Some(data)]) = (trailers(request), text) else { return false };
+    let element = Element { hash: 1, key_size: name.len(), key, value_size: value.len(), value: data, lowercase_key };
+    // SAFETY: the list is nginx's own, and was checked. A new element has room for the head of one, and what is behind that in
+    // newer releases (`next`) is for lists of headers alone.
+    unsafe {
+        let new = (Symbols::get().ngx_list_push)((&raw const *list).cast_mut().cast());
+        if new.is_null() {
+            return false;
+        }
+        new.cast::<u8>().write_bytes(0, list.element_size);
+        new.cast::<Element>().write(element);
+    }
+    true
+}
+
+/// Removes the trailers of a name.
+pub fn remove_response_trailers(request: Request, name: &[u8]) {
+    let Some(mut trailers) = response_trailers(request) else { return };
+    while let Some(element) = trailers.next_element() {
+        // SAFETY: as in `at`; nginx passes over elements without a hash, and nothing else refers to them.
+        unsafe {
+            if slice((*element).key, (*element).key_size).eq_ignore_ascii_case(name) {
+                (*element.cast_mut()).hash = 0;
+            }
+        }
+    }
+}
+
+fn trailers<'a>(request: Request) -> Option<&'a List> {
+    const CAPACITY: usize = 4;
+    let headers = response_headers(request)?.list;
+    // SAFETY: still inside of the request, which is larger than what was searched for the list before.
+    let list = unsafe { &*(&raw const *headers).add(1) };
+    let is_whole = !list.part.next.is_null() || std::ptr::eq(list.last, &list.part);
+    let is_list =
+        list.pool == headers.pool && list.element_size == headers.element_size && list.capacity == CAPACITY && is_whole;
+    is_list.then_some(list)
 }
 
 /// Searches a request for its two lists, and remembers where they are if its headers prove which the first is.

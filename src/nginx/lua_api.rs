@@ -37,18 +37,22 @@ pub unsafe fn with_caller<R>(state: *mut lua_State, call: impl FnOnce() -> R) ->
     call()
 }
 
-/// `ngx.req.set_uri(uri, false, true)`
+/// `ngx.req.set_uri(uri, false, true)`, and `ngx.req.set_uri_args(query)` if there is a query to set.
 ///
 /// # Errors
 /// Lua's message, or that no Lua code of this request is running.
-pub fn set_uri(request: Request, uri: &[u8]) -> Result<(), String> {
+pub fn set_uri(request: Request, uri: &[u8], query: Option<&[u8]>) -> Result<(), String> {
     let state = CALLER.get();
     // SAFETY: with_caller's contract.
     let current = if state.is_null() { None } else { unsafe { Request::current(state) } };
     if current.map(Request::key) != Some(request.key()) {
         return Err("it can't be changed when no Lua code of the request runs".to_owned());
     }
-    call("set_uri", &[Argument::Bytes(uri), Argument::Boolean(false), Argument::Boolean(true)]).map(drop)
+    call("set_uri", &[Argument::Bytes(uri), Argument::Boolean(false), Argument::Boolean(true)])?;
+    if let Some(query) = query {
+        call("set_uri_args", &[Argument::Bytes(query)])?;
+    }
+    Ok(())
 }
 
 /// What a Lua function can be given.

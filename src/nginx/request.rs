@@ -7,7 +7,7 @@ use proxy_wasm_host::{
 };
 
 use super::{
-    headers::{request, response},
+    headers::{request, response, trailers},
     symbols::{NgxRequest, Symbols},
     variables,
 };
@@ -103,6 +103,7 @@ impl Stream for Request {
         match map {
             HeaderMap::RequestHeaders => request::count(*self),
             HeaderMap::ResponseHeaders => response::count(*self),
+            HeaderMap::ResponseTrailers => trailers::count(*self),
             _ => 0,
         }
     }
@@ -111,6 +112,7 @@ impl Stream for Request {
         match map {
             HeaderMap::RequestHeaders => request::all(self),
             HeaderMap::ResponseHeaders => response::all(self),
+            HeaderMap::ResponseTrailers => trailers::all(self),
             _ => Vec::new(),
         }
     }
@@ -119,6 +121,7 @@ impl Stream for Request {
         match map {
             HeaderMap::RequestHeaders => request::get(self, name),
             HeaderMap::ResponseHeaders => response::get(self, name),
+            HeaderMap::ResponseTrailers => trailers::get(self, name),
             _ => None,
         }
     }
@@ -127,6 +130,7 @@ impl Stream for Request {
         match map {
             HeaderMap::RequestHeaders => request::change(*self, name, change),
             HeaderMap::ResponseHeaders => response::change(*self, name, change),
+            HeaderMap::ResponseTrailers => trailers::change(*self, name, change),
             _ => super::log::error(*self, format_args!("header map {map:?} can't be changed here")),
         }
     }

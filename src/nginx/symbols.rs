@@ -104,6 +104,7 @@ type Bytes = *const c_uchar;
 symbols! {
     "every nginx with ngx_lua exports" {
         ngx_http_cleanup_add: unsafe extern "C" fn(R, usize) -> *mut NgxCleanup;
+        ngx_list_push: unsafe extern "C" fn(*mut c_void) -> *mut c_void;
         ngx_exiting: *const AtomicI32;
         ngx_quit: *const AtomicI32;
         ngx_terminate: *const AtomicI32;

@@ -1,4 +1,5 @@
-//! Request and response headers, pseudo-headers among them.
+//! Request and response headers, pseudo-headers among them, and the response's trailers.
 
 pub mod request;
 pub mod response;
+pub mod trailers;

@@ -177,15 +177,45 @@ fn set_pseudo(request: Request, name: &[u8], value: &[u8]) -> Result<(), String>
     }
 }
 
-/// The whole value becomes the URI that nginx goes on with, as in wasm-nginx-module: a `?` in it is no query.
+/// A path, with a query or without, is what nginx goes on with. What does not begin with `/` becomes its URI as it is, as in
+/// wasm-nginx-module: a `?` in it is no query.
 fn set_path(request: Request, path: &[u8]) -> Result<(), String> {
     let is_unsafe = |byte: &&u8| matches!(byte, 0x00..=0x08 | 0x0a..=0x1f | 0x7f);
     if let Some(byte) = path.iter().find(is_unsafe) {
         return Err(format!("invalid char \"{byte}\""));
     }
-    lua_api::set_uri(request, path)?;
+    if path.starts_with(b"/") {
+        let (path, query) = memchr::memchr(b'?', path).map_or((path, &[][..]), |at| (&path[..at], &path[at + 1..]));
+        let uri = unescape(path);
+        if uri.contains(&0) {
+            return Err("invalid char \"0\"".to_owned());
+        }
+        lua_api::set_uri(request, &uri, Some(query))?;
+    } else {
+        lua_api::set_uri(request, path, None)?;
+    }
     worker::set_path_of(request, path);
     Ok(())
+}
+
+/// nginx keeps a URI without escapes, and escapes it anew for the upstream. A `%` without two digits stays as it is.
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut uri = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(byte) = path.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                uri.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                uri.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    uri
 }
 
 fn set_method(request: Request, method: &[u8]) -> Result<(), String> {

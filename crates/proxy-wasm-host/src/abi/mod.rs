@@ -3,6 +3,8 @@
 mod enums;
 pub mod pairs;
 mod status;
+mod utf8;
 
 pub use enums::{AbiVersion, BufferType, HeaderMap, LogLevel};
 pub use status::Status;
+pub use utf8::escape_invalid;

@@ -1,7 +1,10 @@
 //! `proxy_get_header_map_*`, `proxy_set_header_map_pairs` and the changes of one header.
 
 use crate::{
-    abi::{AbiVersion, HeaderMap, Status, pairs},
+    abi::{
+        AbiVersion, HeaderMap, Status, escape_invalid,
+        pairs::{self, Pair},
+    },
     error::Failure,
     host::{HeaderChange, Host, Stream},
     hostcalls::{Call, Outcome},
@@ -11,7 +14,7 @@ use crate::{
 pub fn get_header_map_size<H: Host>(call: &mut Call<'_, H>, map: u32, size_out: u32) -> Outcome {
     let map = header_map(map)?;
     let stream = call.stream()?;
-    let headers = stream.as_ref().map(|stream| stream.headers(map)).unwrap_or_default();
+    let headers = all_headers(call, stream.as_ref(), map);
     let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
     call.memory()?.0.write_u32(size_out, size)?;
     Ok(())
@@ -21,9 +24,20 @@ pub fn get_header_map_size<H: Host>(call: &mut Call<'_, H>, map: u32, size_out: 
 pub fn get_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, pointer_out: u32, size_out: u32) -> Outcome {
     let map = header_map(map)?;
     let stream = call.stream()?;
-    let headers = stream.as_ref().map(|stream| stream.headers(map)).unwrap_or_default();
+    let headers = all_headers(call, stream.as_ref(), map);
     let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
     call.return_with(size, pointer_out, size_out, |out| pairs::encode(&headers, out))
+}
+
+/// The headers as the guest is to see them; none when there is no stream.
+fn all_headers<'a, H: Host>(call: &Call<'_, H>, stream: Option<&'a H::Stream>, map: HeaderMap) -> Vec<Pair<'a>> {
+    let mut headers = stream.map(|stream| stream.headers(map)).unwrap_or_default();
+    if call.state().options.escape_invalid_utf8 {
+        for text in headers.iter_mut().flat_map(|(name, value)| [name, value]) {
+            *text = escape_invalid(std::mem::take(text));
+        }
+    }
+    headers
 }
 
 /// Removes every header of the map and adds those given, in their order.
@@ -57,6 +71,9 @@ pub fn get_header_map_value<H: Host>(
     let stream = call.stream()?;
     let name = call.bytes(name, name_size)?;
     match stream.as_ref().and_then(|stream| stream.header(map, name)) {
+        Some(value) if call.state().options.escape_invalid_utf8 => {
+            call.return_bytes(&escape_invalid(value), pointer_out, size_out)
+        }
         Some(value) => call.return_bytes(&value, pointer_out, size_out),
         None if call.state().abi == AbiVersion::V0_1_0 => call.return_bytes(&[], pointer_out, size_out),
         None => Err(Status::NotFound.into()),

@@ -25,7 +25,8 @@ pub enum Event {
     },
     /// `proxy_on_response_headers`
     ResponseHeaders,
-    /// `proxy_on_response_body`; [`Stream::body`] is the chunk.
+    /// `proxy_on_response_body`; [`Stream::body`] is the chunk. After the last one comes `proxy_on_response_trailers`, if the
+    /// response has any.
     ResponseBody {
         /// No more of it will come.
         end_of_stream: bool,
@@ -223,6 +224,12 @@ impl<H: Host> Vm<H> {
         if let Some(end) = self.end_of_stream() {
             return Ok(end);
         }
+        if event == (Event::ResponseBody { end_of_stream: true }) {
+            self.on_response_trailers(id, &stream)?;
+            if let Some(end) = self.end_of_stream() {
+                return Ok(end);
+            }
+        }
         let state = self.store.data_mut();
         if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
             let held = body.unwrap_or_else(|| chunk.to_vec());
@@ -232,6 +239,17 @@ impl<H: Host> Vm<H> {
             return Ok(Outcome::Body(Vec::new()));
         }
         Ok(body.map_or(Outcome::Continue, Outcome::Body))
+    }
+
+    fn on_response_trailers(&mut self, id: u32, stream: &H::Stream) -> Result<(), CallError> {
+        let count = stream.header_count(HeaderMap::ResponseTrailers);
+        if count == 0 {
+            return Ok(());
+        }
+        self.call(id, Some(stream.clone()), |callbacks, store| {
+            Some(callbacks.response_trailers.as_ref()?.call(store, (id, count)))
+        })
+        .map(drop)
     }
 
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.

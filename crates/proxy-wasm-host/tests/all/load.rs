@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use proxy_wasm_host::{LoadError, vm::Event};
+use proxy_wasm_host::{LoadError, context::Options, vm::Event};
 
 use crate::proxy::{Proxy, Request, logging_guest};
 
@@ -15,7 +15,7 @@ fn error(module: &str) -> String {
 fn what_is_no_module_is_refused() {
     let engine = proxy_wasm_host::vm::Engine::new().unwrap();
     for bytes in [&b""[..], b"\0asm", b"hello", b"\0asm\x01\0\0\0\xff\xff\xff\xff"] {
-        let loaded = engine.load(Proxy::default(), "p", bytes);
+        let loaded = engine.load(Proxy::default(), Options::new("p"), bytes);
         assert!(matches!(loaded, Err(LoadError::Compile(_))), "{bytes:?}");
     }
 }
@@ -84,7 +84,7 @@ fn start_functions_run_in_the_order_of_the_specification() {
 fn the_same_bytes_are_compiled_once() {
     let engine = proxy_wasm_host::vm::Engine::new().unwrap();
     let bytes = wat::parse_str(logging_guest("")).unwrap();
-    let load = || engine.load(Proxy::default(), "p", &bytes).unwrap();
+    let load = || engine.load(Proxy::default(), Options::new("p"), &bytes).unwrap();
     let (first, second) = (load(), load());
     assert_eq!(engine.modules_in_use(), 1);
     assert!(!Rc::ptr_eq(&first, &second));

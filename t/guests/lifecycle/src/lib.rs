@@ -1,5 +1,5 @@
 //! Logs each callback. Words in the plugin configuration change what it does:
-//! `panic-in-response-headers`, and `done-false` (`on_done` of the plugin context returns false).
+//! `panic-in-response-headers`, `get-headers` (as text, in on_http_request_headers), and `done-false` (`on_done` of the plugin context returns false).
 
 use log::info;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -61,6 +61,11 @@ impl HttpContext for Http {
     fn on_http_request_headers(&mut self, count: usize, end: bool) -> Action {
         info!("run http ctx {} with conf {}", self.id, self.conf);
         info!("on_http_request_headers {}: {count} headers, end of stream {end}", self.id);
+        if self.conf.contains("get-headers") {
+            for (name, value) in self.get_http_request_headers() {
+                info!("header {name}: {value}");
+            }
+        }
         Action::Continue
     }
 

@@ -38,6 +38,7 @@ const CALLBACKS: &[&str] = &[
     "request_body",
     "response_headers",
     "response_body",
+    "response_trailers",
     "log",
     "done",
     "delete",
@@ -153,6 +154,11 @@ extern "C" fn proxy_on_response_headers(context: i32, count: i32, end: i32) -> i
 #[no_mangle]
 extern "C" fn proxy_on_response_body(context: i32, size: i32, end: i32) -> i32 {
     run("response_body", &[context, size, end], 0)
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_response_trailers(context: i32, count: i32) -> i32 {
+    run("response_trailers", &[context, count], 0)
 }
 
 #[no_mangle]

@@ -1,0 +1,36 @@
+use std::borrow::Cow;
+
+use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
+
+use crate::nginx::{header_lists, log, request::Request};
+
+/// The trailers in their order, names in lower case. nginx has those of its upstream once the response's body has ended.
+pub fn all(request: &Request) -> Vec<Pair<'_>> {
+    let trailers = header_lists::response_trailers(*request).into_iter().flatten();
+    trailers.map(|trailer| (Cow::from(trailer.name.to_ascii_lowercase()), Cow::from(trailer.value))).collect()
+}
+
+/// How many trailers [`all`] gives.
+pub fn count(request: Request) -> u32 {
+    header_lists::response_trailers(request).map_or(0, |trailers| trailers.count() as u32)
+}
+
+/// The first trailer of the name.
+pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let mut trailers = header_lists::response_trailers(*request)?;
+    trailers.find(|trailer| trailer.name.eq_ignore_ascii_case(name)).map(|trailer| Cow::from(trailer.value))
+}
+
+/// Changes a trailer. nginx sends them where the response is chunked, or goes by HTTP/2 or HTTP/3.
+pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
+    if !matches!(change, HeaderChange::Add(_)) {
+        header_lists::remove_response_trailers(request, name);
+    }
+    let (HeaderChange::Add(value) | HeaderChange::Replace(value)) = change else { return };
+    let is_text = |text: &[u8]| !text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    let is_name = !name.is_empty() && !name.contains(&b':') && !name.contains(&b' ');
+    if !is_name || !is_text(name) || !is_text(value) || !header_lists::add_response_trailer(request, name, value) {
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        log::error(request, format_args!("failed to set response trailer {name:?} to {value:?}"));
+    }
+}
