@@ -153,3 +153,35 @@ true 0
     ngx.say("ok")
 --- response_body
 ok
+
+
+
+=== TEST 9: in APISIX the options are what the plugin's entry has beside APISIX's own keys
+--- lua
+    local plugins = {
+        {name = "other", file = "other.wasm", vm_configuration = "other"},
+        {name = "plugin", file = "plugin.wasm", priority = 1, http_request_phase = "access", vm_configuration = "from config.yaml"},
+    }
+    package.loaded["apisix.core.config_local"] = {local_conf = function() return {wasm = {plugins = plugins}} end}
+    assert(wasm.on_configure(assert(load(), "configure: get_body vm_configuration 0 100"), "configure: get_body vm_configuration 0 100"))
+    assert(wasm.on_configure(assert(load({})), "configure: get_body vm_configuration 0 100"))
+    plugins[2].vm_config = "misspelt"
+    ngx.say(load())
+    plugins[2] = nil
+    ngx.say(load() ~= nil)
+    for _, conf in ipairs({false, {}, {wasm = 1}, {wasm = {plugins = "x"}}}) do
+        package.loaded["apisix.core.config_local"].local_conf = function() return conf end
+        ngx.say(load() ~= nil)
+    end
+    package.loaded["apisix.core.config_local"] = nil
+--- response_body
+nilbad options: there is no option vm_config
+true
+true
+true
+true
+true
+--- grep_error_log eval: qr/get_body .*?(?=, client|$)/
+--- grep_error_log_out
+get_body vm_configuration 0 100 -> OK from config.yaml
+get_body vm_configuration 0 100 -> NOT_FOUND

@@ -54,4 +54,27 @@ function _M.check(opts)
     return nil
 end
 
+-- What an entry under wasm.plugins of APISIX's configuration has for APISIX itself.
+local OF_APISIX = {name = true, file = true, priority = true, http_request_phase = true}
+
+--- The options of a plugin in APISIX: what else its entry under wasm.plugins has.
+-- @return a table, or nil where there is no APISIX or no such entry
+function _M.of_apisix(name)
+    local config = package.loaded["apisix.core.config_local"]
+    local conf = type(config) == "table" and config.local_conf and config.local_conf()
+    local plugins = type(conf) == "table" and type(conf.wasm) == "table" and conf.wasm.plugins
+    for _, entry in ipairs(type(plugins) == "table" and plugins or {}) do
+        if entry.name == name then
+            local opts = {}
+            for key, value in pairs(entry) do
+                if not OF_APISIX[key] then
+                    opts[key] = value
+                end
+            end
+            return opts
+        end
+    end
+    return nil
+end
+
 return _M
