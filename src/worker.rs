@@ -74,6 +74,16 @@ struct OpenRequest {
     reply: Option<ResponseReply>,
 }
 
+/// What a plugin context has to do with a request.
+enum Found {
+    /// A stream context of this id.
+    Stream(u32),
+    /// Nothing any more: a plugin has replied to the response.
+    Replied,
+    /// Nothing yet.
+    Nothing,
+}
+
 /// A reply that took the place of the response.
 struct ResponseReply {
     /// The key of the plugin context that gave it.
@@ -210,29 +220,14 @@ pub fn on_timer(index: usize, number: u64) -> bool {
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
-    if let Some(rest) = WORKER.rest_of_reply(&handle, request, event) {
-        return Ok(rest);
-    }
-    let plugin = handle.context.plugin();
-    let id = match WORKER.open_stream(request, handle.context.key()) {
-        Some(id) => id,
-        None if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
-        None => WORKER.start_stream(&handle, request)?,
+    let id = match WORKER.find(request, handle.context.key()) {
+        Found::Stream(id) => id,
+        Found::Replied => return Ok(WORKER.rest_of_reply(&handle, request, event)),
+        Found::Nothing if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
+        Found::Nothing => WORKER.start_stream(&handle, request)?,
     };
-    let outcome = plugin.on_event(id, request, event)?;
-    match event {
-        Event::RequestHeaders if handle.bodies.request => ask_for_body(request, b"wasm_process_req_body"),
-        Event::ResponseHeaders if handle.bodies.response => {
-            ask_for_body(request, b"wasm_process_resp_body");
-            expect_other_body(request);
-        }
-        _ => {}
-    }
-    if event == Event::ResponseHeaders && WORKER.expects_other_body(request) {
-        for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
-            request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
-        }
-    }
+    let outcome = handle.context.plugin().on_event(id, request, event)?;
+    prepare_body(&handle, request, event);
     Ok(match (outcome, event) {
         (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
             replace_response(request, &reply);
@@ -247,6 +242,26 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
         }
         (outcome, _) => outcome.into(),
     })
+}
+
+/// After the callback of the headers: asks for the body if the plugin always wants it, and takes away what the response's
+/// headers say of a body that may change.
+fn prepare_body(handle: &Handle, request: Request, event: Event) {
+    match event {
+        Event::RequestHeaders if handle.bodies.request => ask_for_body(request, b"wasm_process_req_body"),
+        Event::ResponseHeaders => {
+            if handle.bodies.response {
+                ask_for_body(request, b"wasm_process_resp_body");
+                expect_other_body(request);
+            }
+            if WORKER.expects_other_body(request) {
+                for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
+                    request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 impl From<vm::Outcome> for Outcome {
@@ -341,15 +356,14 @@ pub fn expect_other_body(request: Request) {
 impl Worker {
     /// What a callback comes to after a plugin has replied to the response: for that plugin the reply's body, then nothing;
     /// other plugins do not see it.
-    fn rest_of_reply(&self, handle: &Handle, request: Request, event: Event) -> Option<Outcome> {
+    fn rest_of_reply(&self, handle: &Handle, request: Request, event: Event) -> Outcome {
         let mut requests = self.requests.borrow_mut();
-        let reply = requests.get_mut(&request.key())?.reply.as_mut()?;
-        Some(match event {
-            Event::ResponseBody { .. } if reply.key == handle.context.key() => {
+        match (requests.get_mut(&request.key()).and_then(|open| open.reply.as_mut()), event) {
+            (Some(reply), Event::ResponseBody { .. }) if reply.key == handle.context.key() => {
                 Outcome::ReplyBody(std::mem::take(&mut reply.body))
             }
             _ => Outcome::Continue,
-        })
+        }
     }
 
     fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>) {
@@ -386,10 +400,15 @@ impl Worker {
         drop(ended);
     }
 
-    fn open_stream(&self, request: Request, key: u64) -> Option<u32> {
+    /// The stream context that the plugin context with this key has of a request.
+    #[inline]
+    fn find(&self, request: Request, key: u64) -> Found {
         let requests = self.requests.borrow();
-        let open = requests.get(&request.key())?;
-        open.streams.iter().find(|stream| stream.key == key).map(|stream| stream.id)
+        let Some(open) = requests.get(&request.key()) else { return Found::Nothing };
+        if open.reply.is_some() {
+            return Found::Replied;
+        }
+        open.streams.iter().find(|stream| stream.key == key).map_or(Found::Nothing, |stream| Found::Stream(stream.id))
     }
 
     fn start_stream(&self, handle: &Handle, request: Request) -> Result<u32, CallError> {

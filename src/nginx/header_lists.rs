@@ -87,6 +87,20 @@ impl<'a> Headers<'a> {
         Self { list, part: Some(&list.part), index: 0 }
     }
 
+    /// How many headers there are, and whether one of them has this name, which is in lower case.
+    #[inline]
+    pub fn count_and_find(mut self, name: &[u8]) -> (u32, bool) {
+        let (mut count, mut found) = (0, false);
+        while let Some(element) = self.next_element() {
+            // SAFETY: as in `at`.
+            let element = unsafe { &*element };
+            count += 1;
+            found |= element.key_size == name.len()
+                && unsafe { slice(element.key, element.key_size) }.eq_ignore_ascii_case(name);
+        }
+        (count, found)
+    }
+
     /// The next element that counts: those without a hash were removed.
     #[inline]
     fn next_element(&mut self) -> Option<*const Element> {

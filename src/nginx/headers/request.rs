@@ -26,12 +26,11 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    let (mut count, mut has_host) = (3, false);
-    for (name, _) in list(&request) {
-        count += 1;
-        has_host |= name == b"host";
-    }
-    count + u32::from(has_host)
+    let (count, has_host) = match header_lists::request_headers(request) {
+        Some(headers) => headers.count_and_find(b"host"),
+        None => list(&request).fold((0, false), |(count, found), (name, _)| (count + 1, found || name == b"host")),
+    };
+    count + 3 + u32::from(has_host)
 }
 
 /// The first header of the name.
