@@ -11,7 +11,7 @@ use proxy_wasm_host::{
 };
 
 use crate::{
-    nginx::{Nginx, OneThread, Request, load_symbols, set_lua_function, with_caller},
+    nginx::{Nginx, OneThread, Request, load_symbols, open_dict, set_lua_function, with_caller},
     worker::{self, Bodies},
 };
 
@@ -63,6 +63,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     for name in ["set_uri", "set_uri_args"] {
         set_lua_function(lua, name, request.get(name)?)?;
     }
+    open_dict(lua)?;
 
     let module = lua.create_table()?;
     module.set("closing", Closing)?;

@@ -11,6 +11,7 @@ mod lua_api;
 mod one_thread;
 mod process;
 mod request;
+mod shdict;
 mod symbols;
 mod variables;
 
@@ -19,9 +20,10 @@ pub use lua_api::{set_lua_function, with_caller};
 pub use one_thread::OneThread;
 pub use process::process_goes_on;
 pub use request::{Phase, Request};
+pub use shdict::open_dict;
 pub use symbols::load as load_symbols;
 
-use proxy_wasm_host::{Host, abi::LogLevel};
+use proxy_wasm_host::{Host, abi::LogLevel, store::Dict};
 
 use crate::worker;
 
@@ -42,5 +44,9 @@ impl Host for Nginx {
 
     fn set_tick_period(&self, plugin_context: u64, period: u32) {
         worker::set_tick_period(plugin_context, period);
+    }
+
+    fn dict(&self) -> &dyn Dict {
+        shdict::dict()
     }
 }

@@ -1,7 +1,7 @@
 //! The only place that looks up symbols.
 
 use std::{
-    ffi::{CStr, c_char, c_int, c_uchar, c_void},
+    ffi::{CStr, c_char, c_int, c_long, c_uchar, c_void},
     sync::atomic::AtomicI32,
 };
 
@@ -44,6 +44,12 @@ pub struct NgxCleanup {
     pub handler: Option<unsafe extern "C" fn(*mut c_void)>,
     pub data: *mut c_void,
     pub next: *mut NgxCleanup,
+}
+
+/// `ngx_shm_zone_t`, never looked into.
+#[repr(C)]
+pub struct NgxZone {
+    _opaque: [u8; 0],
 }
 
 /// `NGX_OK`
@@ -100,6 +106,7 @@ fn find(name: &str) -> *mut c_void {
 type R = *mut NgxRequest;
 type Error = *mut *const c_char;
 type Bytes = *const c_uchar;
+type Zone = *mut NgxZone;
 
 symbols! {
     "every nginx with ngx_lua exports" {
@@ -135,6 +142,18 @@ symbols! {
             unsafe extern "C" fn(R, Bytes, usize, *mut c_uchar, c_int, *mut Bytes, *mut usize, Error) -> c_int;
         ngx_http_lua_ffi_var_set:
             unsafe extern "C" fn(R, Bytes, usize, *mut c_uchar, Bytes, usize, *mut c_uchar, *mut usize) -> c_int;
+
+        ngx_http_lua_ffi_shdict_udata_to_zone: unsafe extern "C" fn(*mut c_void) -> Zone;
+        ngx_http_lua_ffi_shdict_get: unsafe extern "C" fn(
+            Zone, Bytes, usize, *mut c_int, *mut *mut c_uchar, *mut usize, *mut f64, *mut c_int, c_int, *mut c_int, Error,
+        ) -> c_int;
+        ngx_http_lua_ffi_shdict_store: unsafe extern "C" fn(
+            Zone, c_int, Bytes, usize, c_int, Bytes, usize, f64, c_long, c_int, Error, *mut c_int,
+        ) -> c_int;
+        ngx_http_lua_ffi_shdict_incr: unsafe extern "C" fn(
+            Zone, Bytes, usize, *mut f64, Error, c_int, f64, c_long, *mut c_int,
+        ) -> c_int;
+        ngx_http_lua_ffi_update_time: unsafe extern "C" fn();
 
         ngx_http_lua_get_method: *mut NgxStr;
         ngx_http_lua_head_method: *mut NgxStr;

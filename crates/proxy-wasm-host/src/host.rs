@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::abi::{HeaderMap, LogLevel, Status, pairs::Pair};
+use crate::{
+    abi::{HeaderMap, LogLevel, Status, pairs::Pair},
+    store::Dict,
+};
 
 /// The proxy as a whole.
 pub trait Host: Clone + Send + Sync + 'static {
@@ -22,6 +25,9 @@ pub trait Host: Clone + Send + Sync + 'static {
     ///
     /// A guest may ask for it before its plugin context is there for the proxy: in `proxy_on_vm_start` and `proxy_on_configure`.
     fn set_tick_period(&self, plugin_context: u64, period: u32);
+
+    /// What plugins share is kept here.
+    fn dict(&self) -> &dyn Dict;
 }
 
 /// A change of a header map.

@@ -7,6 +7,7 @@ mod local_reply;
 mod log;
 mod missing;
 mod properties;
+mod shared_data;
 pub mod table;
 mod time;
 
@@ -82,14 +83,18 @@ impl<'a, H: Host> Call<'a, H> {
         memory.into_bytes(pointer, size)
     }
 
+    /// # Errors
+    /// When the guest's allocator is running, which may not use the host.
+    pub fn check_unrestricted(&self) -> Result<(), Trap> {
+        if self.state().allocating { Err(Trap::Restricted(self.name)) } else { Ok(()) }
+    }
+
     /// The stream that the call acts on; `None` in a plugin context.
     ///
     /// # Errors
-    /// When the guest's allocator is running, which may not use the host.
+    /// As [`Self::check_unrestricted`].
     pub fn stream(&self) -> Result<Option<H::Stream>, Trap> {
-        if self.state().allocating {
-            return Err(Trap::Restricted(self.name));
-        }
+        self.check_unrestricted()?;
         Ok(self.state().effective_stream())
     }
 

@@ -5,7 +5,7 @@ use wasmtime::{Caller, Linker};
 use crate::{
     abi::{AbiVersion, Status},
     host::Host,
-    hostcalls::{Call, buffers, headers, lifecycle, local_reply, log, missing, properties, time},
+    hostcalls::{Call, buffers, headers, lifecycle, local_reply, log, missing, properties, shared_data, time},
     vm::State,
 };
 
@@ -110,8 +110,8 @@ hostcalls! {
     V0_1_0..=V0_2_1 proxy_grpc_close(token: u32) -> Status::NotFound;
 
     // shared data
-    V0_1_0..=V0_2_1 proxy_get_shared_data(key: u32, key_size: u32, pointer_out: u32, size_out: u32, cas_out: u32) -> Status::NotFound;
-    V0_1_0..=V0_2_1 proxy_set_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32) -> Status::Ok;
+    V0_1_0..=V0_2_1 proxy_get_shared_data(key: u32, key_size: u32, pointer_out: u32, size_out: u32, cas_out: u32) = shared_data::get_shared_data;
+    V0_1_0..=V0_2_1 proxy_set_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32) = shared_data::set_shared_data;
 
     // shared queue
     V0_1_0..=V0_2_1 proxy_register_shared_queue(name: u32, name_size: u32, queue_out: u32) -> Status::Ok;

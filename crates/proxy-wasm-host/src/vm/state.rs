@@ -9,6 +9,7 @@ use crate::{
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
+    store::SharedData,
     vm::{stdio::Stdio, wasi},
 };
 
@@ -45,6 +46,7 @@ pub(crate) struct State<H: Host> {
     pub allocating: bool,
     /// One bit for each row of the hostcall table that was missed and reported.
     pub reported: u128,
+    pub shared_data: SharedData,
     pub stdio: Stdio,
     pub wasi: WasiP1Ctx,
 }
@@ -52,6 +54,7 @@ pub(crate) struct State<H: Host> {
 impl<H: Host> State<H> {
     pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
         Self {
+            shared_data: SharedData::new(&options),
             host,
             options,
             abi,

@@ -10,18 +10,31 @@ use proxy_wasm_host::{
     HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel, Status, pairs::Pair},
     context::{Options, Plugin},
+    store::{Dict, InProcess},
     vm::Engine,
 };
 
 /// Called with each message, before it is recorded.
 pub type Hook = Box<dyn FnMut(&str) + Send>;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Proxy {
+    dict: Arc<InProcess>,
     log: Arc<Mutex<Vec<String>>>,
     hook: Arc<Mutex<Option<Hook>>>,
     /// The plugin contexts and periods that were asked for.
     pub ticks: Arc<Mutex<Vec<(u64, u32)>>>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            dict: Arc::new(InProcess::new(1 << 20)),
+            log: Arc::default(),
+            hook: Arc::default(),
+            ticks: Arc::default(),
+        }
+    }
 }
 
 impl Proxy {
@@ -66,6 +79,10 @@ impl Host for Proxy {
 
     fn set_tick_period(&self, plugin_context: u64, period: u32) {
         self.ticks.lock().unwrap().push((plugin_context, period));
+    }
+
+    fn dict(&self) -> &dyn Dict {
+        &*self.dict
     }
 }
 

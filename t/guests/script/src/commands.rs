@@ -1,9 +1,11 @@
 //! What a line of the script can do.
 
 use crate::abi::{self, *};
+use crate::free_allocated;
 use crate::words::{show, Line};
 use std::arch::wasm32;
 use std::ptr::addr_of_mut;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// One callback while its commands run.
 pub struct Callback<'a> {
@@ -15,6 +17,13 @@ pub struct Callback<'a> {
 
 static mut SCRATCH: [u8; 16384] = [0; 16384];
 static mut SCRATCH_SIZE: usize = 0;
+
+/// `$cas`: that of the value which was read last.
+static CAS: AtomicU32 = AtomicU32::new(0);
+/// `$queue`: the one that was registered or resolved last, or is ready.
+pub static QUEUE: AtomicU32 = AtomicU32::new(0);
+/// `$metric`: the one that was defined last.
+static METRIC: AtomicU32 = AtomicU32::new(0);
 
 const INFO: i32 = 2;
 const ERROR: i32 = 4;
@@ -133,6 +142,59 @@ impl Callback<'_> {
                     number(status, cell(0))
                 }
 
+                "get_shared" => {
+                    let key = args.bytes(0)?;
+                    let status = proxy_get_shared_data(p(key), s(key), out(0), out(1), out(2));
+                    CAS.store(cell(2), Relaxed);
+                    returned(status)
+                }
+                "has_shared" => {
+                    let key = args.bytes(0)?;
+                    plain(proxy_get_shared_data(p(key), s(key), 0, 0, 0))
+                }
+                "set_shared" => {
+                    let (key, value, cas) = (args.bytes(0)?, args.bytes(1)?, args.int(2)?);
+                    plain(proxy_set_shared_data(p(key), s(key), p(value), s(value), cas))
+                }
+                "delete_shared" => {
+                    let key = args.bytes(0)?;
+                    plain(proxy_set_shared_data(p(key), s(key), 0, 0, args.int(1)?))
+                }
+                "increment_shared" => {
+                    let key = args.bytes(0)?;
+                    (0..args.int(1)?).for_each(|_| increment_shared(key));
+                    ok("")
+                }
+
+                "register_queue" => {
+                    let name = args.bytes(0)?;
+                    let status = proxy_register_shared_queue(p(name), s(name), out(0));
+                    QUEUE.store(cell(0), Relaxed);
+                    number(status, cell(0))
+                }
+                "resolve_queue" => {
+                    let (vm, name) = (args.bytes(0)?, args.bytes(1)?);
+                    let status = proxy_resolve_shared_queue(p(vm), s(vm), p(name), s(name), out(0));
+                    QUEUE.store(cell(0), Relaxed);
+                    number(status, cell(0))
+                }
+                "enqueue" => {
+                    let value = args.bytes(1)?;
+                    plain(proxy_enqueue_shared_queue(args.int(0)?, p(value), s(value)))
+                }
+                "dequeue" => returned(proxy_dequeue_shared_queue(args.int(0)?, out(0), out(1))),
+
+                "define_metric" => {
+                    let name = args.bytes(1)?;
+                    let kind = args.one_of(0, &["counter", "gauge", "histogram"])?;
+                    let status = proxy_define_metric(kind, p(name), s(name), out(0));
+                    METRIC.store(cell(0), Relaxed);
+                    number(status, cell(0))
+                }
+                "increment_metric" => plain(proxy_increment_metric(args.int(0)?, args.long(1)?)),
+                "record_metric" => plain(proxy_record_metric(args.int(0)?, args.long(1)?)),
+                "get_metric" => number(proxy_get_metric(args.int(0)?, out(0)), cells_as_u64()),
+
                 "set_effective_context" => plain(proxy_set_effective_context(args.int(0)?)),
                 "done" => plain(proxy_done()),
                 "set_tick" => plain(proxy_set_tick_period_milliseconds(args.int(0)?)),
@@ -236,6 +298,24 @@ fn write(fd: i32, bytes: &[u8]) -> i32 {
     unsafe { fd_write(fd, list.as_ptr() as i32, 1, out(0)) }
 }
 
+/// Adds 1 to the decimal number of a key, however often others come in between.
+fn increment_shared(key: &[u8]) {
+    loop {
+        clear_out();
+        let (key_at, size) = (key.as_ptr() as i32, key.len() as i32);
+        let found = unsafe { proxy_get_shared_data(key_at, size, out(0), out(1), out(2)) };
+        let count: u64 = String::from_utf8_lossy(&returned_bytes()).parse().unwrap_or(0);
+        free_allocated();
+        let next = (count + 1).to_string();
+        let cas = cell(2) as i32;
+        let set = unsafe { proxy_set_shared_data(key_at, size, next.as_ptr() as i32, next.len() as i32, cas) };
+        if found == 0 && set == 0 {
+            return;
+        }
+        assert!(found == 0, "the number is not there");
+    }
+}
+
 /// The words behind the command.
 struct Args<'a>(&'a [&'a [u8]]);
 
@@ -278,6 +358,9 @@ impl Args<'_> {
             "out2" => out(1) as i64,
             "out3" => out(2) as i64,
             "out4" => out(3) as i64,
+            "cas" => CAS.load(Relaxed).into(),
+            "queue" => QUEUE.load(Relaxed).into(),
+            "metric" => METRIC.load(Relaxed).into(),
             "value" => cell(0) as i64,
             "value2" => cell(1) as i64,
             "value3" => cell(2) as i64,

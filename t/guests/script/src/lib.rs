@@ -56,6 +56,11 @@ fn run(name: &str, args: &[i32], result: i32) -> i32 {
     callback.result
 }
 
+/// Frees what the host has allocated in this callback.
+fn free_allocated() {
+    STATE.with_borrow_mut(|state| state.allocated.clear());
+}
+
 fn is_stream(context: i32) -> bool {
     STATE.with_borrow(|state| state.parents.contains_key(&context))
 }
@@ -128,6 +133,7 @@ extern "C" fn proxy_on_tick(plugin: i32) {
 
 #[no_mangle]
 extern "C" fn proxy_on_queue_ready(plugin: i32, queue: i32) {
+    commands::QUEUE.store(queue as u32, std::sync::atomic::Ordering::Relaxed);
     run("queue_ready", &[plugin, queue], 0);
 }
 
