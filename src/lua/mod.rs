@@ -6,8 +6,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use mlua::{AnyUserData, Error, Function, Lua, LuaString, Result, Table, UserData};
 use proxy_wasm_host::{
+    Host,
     context::{Options, Plugin},
     hostcalls::LocalReply,
+    store,
 };
 
 use crate::{
@@ -74,6 +76,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("next_timer", lua.create_function(next_timer)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
+    module.set("prometheus", lua.create_function(prometheus)?)?;
     module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
     Ok(module)
@@ -147,6 +150,11 @@ fn on_timer(lua: &Lua, (index, number): (usize, u64)) -> Result<bool> {
 fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
     // SAFETY: mlua's state is the coroutine that called, which is the running one until this returns.
     unsafe { lua.exec_raw_lua(|lua| with_caller(lua.state(), call)) }
+}
+
+/// `prometheus()` → the metrics of all plugins as text
+fn prometheus(lua: &Lua, (): ()) -> Result<LuaString> {
+    lua.create_string(store::prometheus(Nginx.dict()))
 }
 
 /// `take_body()` → the body that the last callback left.

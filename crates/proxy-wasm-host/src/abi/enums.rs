@@ -86,3 +86,12 @@ numbered! {
         ForeignFunctionArguments = 8,
     }
 }
+
+numbered! {
+    /// `proxy_metric_type_t`
+    MetricType {
+        Counter = 0,
+        Gauge = 1,
+        Histogram = 2,
+    }
+}

@@ -5,6 +5,6 @@ pub mod pairs;
 mod status;
 mod utf8;
 
-pub use enums::{AbiVersion, BufferType, HeaderMap, LogLevel};
+pub use enums::{AbiVersion, BufferType, HeaderMap, LogLevel, MetricType};
 pub use status::Status;
 pub use utf8::escape_invalid;

@@ -5,6 +5,7 @@ mod headers;
 mod lifecycle;
 mod local_reply;
 mod log;
+mod metrics;
 mod missing;
 mod properties;
 mod shared_data;

@@ -5,7 +5,7 @@ use wasmtime::{Caller, Linker};
 use crate::{
     abi::{AbiVersion, Status},
     host::Host,
-    hostcalls::{Call, buffers, headers, lifecycle, local_reply, log, missing, properties, shared_data, time},
+    hostcalls::{Call, buffers, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data, time},
     vm::State,
 };
 
@@ -120,10 +120,10 @@ hostcalls! {
     V0_1_0..=V0_2_1 proxy_dequeue_shared_queue(queue: u32, pointer_out: u32, size_out: u32) -> Status::NotFound;
 
     // metrics
-    V0_1_0..=V0_2_1 proxy_define_metric(metric_type: u32, name: u32, name_size: u32, metric_out: u32) -> Status::Ok;
-    V0_1_0..=V0_2_1 proxy_increment_metric(metric: u32, offset: u64) -> Status::Ok;
-    V0_1_0..=V0_2_1 proxy_record_metric(metric: u32, value: u64) -> Status::Ok;
-    V0_1_0..=V0_2_1 proxy_get_metric(metric: u32, value_out: u32) -> Status::NotFound;
+    V0_1_0..=V0_2_1 proxy_define_metric(metric_type: u32, name: u32, name_size: u32, metric_out: u32) = metrics::define_metric;
+    V0_1_0..=V0_2_1 proxy_increment_metric(metric: u32, offset: u64) = metrics::increment_metric;
+    V0_1_0..=V0_2_1 proxy_record_metric(metric: u32, value: u64) = metrics::record_metric;
+    V0_1_0..=V0_2_1 proxy_get_metric(metric: u32, value_out: u32) = metrics::get_metric;
 
     // foreign
     V0_1_0..=V0_2_1 proxy_call_foreign_function(name: u32, name_size: u32, arguments: u32, arguments_size: u32, pointer_out: u32, size_out: u32) -> Status::NotFound;

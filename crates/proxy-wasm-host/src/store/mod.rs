@@ -3,6 +3,8 @@
 
 mod in_process;
 mod lock;
+mod metrics;
+mod prometheus;
 mod shared_data;
 
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use in_process::InProcess;
+pub(crate) use metrics::{MetricError, Metrics};
+pub use prometheus::prometheus;
 pub(crate) use shared_data::{SetError, SharedData};
 
 /// The longest key of an entry, in bytes.

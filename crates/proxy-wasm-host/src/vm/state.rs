@@ -9,7 +9,7 @@ use crate::{
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
-    store::SharedData,
+    store::{Metrics, SharedData},
     vm::{stdio::Stdio, wasi},
 };
 
@@ -47,6 +47,7 @@ pub(crate) struct State<H: Host> {
     /// One bit for each row of the hostcall table that was missed and reported.
     pub reported: u128,
     pub shared_data: SharedData,
+    pub metrics: Metrics,
     pub stdio: Stdio,
     pub wasi: WasiP1Ctx,
 }
@@ -55,6 +56,7 @@ impl<H: Host> State<H> {
     pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
         Self {
             shared_data: SharedData::new(&options),
+            metrics: Metrics::default(),
             host,
             options,
             abi,
