@@ -17,7 +17,7 @@ use proxy_wasm_host::{
 };
 use smallvec::SmallVec;
 
-use crate::nginx::{Nginx, OneThread, Phase, Request, on_request_end, process_goes_on};
+use crate::nginx::{Nginx, OneThread, Phase, Properties, Request, on_request_end, process_goes_on};
 
 /// One for the process: its compiled modules survive a fork.
 static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
@@ -72,6 +72,7 @@ struct OpenRequest {
     /// A plugin may change the response body: what the headers say of it will not be true.
     other_body: bool,
     reply: Option<ResponseReply>,
+    properties: Properties,
 }
 
 /// What a plugin context has to do with a request.
@@ -316,8 +317,11 @@ fn on_event_at_the_end(handle: &Handle, request: Request, event: Event) -> Resul
     }
 }
 
-/// Adds the headers of a reply to the response. How its body is framed is not the plugin's to say.
+/// Adds the headers of a reply to the response, and remembers its details. How its body is framed is not the plugin's to say.
 fn add_headers(request: Request, reply: &LocalReply) {
+    if !reply.details.is_empty() {
+        with_properties(request, |properties| properties.code_details = Some(reply.details.as_slice().into()));
+    }
     let is_framing =
         |name: &[u8]| name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
     for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":") && !is_framing(name)) {
@@ -351,6 +355,11 @@ pub fn expect_other_body(request: Request) {
     if let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key()) {
         open.other_body = true;
     }
+}
+
+/// Runs `use_them` with what is kept of the request's properties; `None` when it has ended.
+pub fn with_properties<R>(request: Request, use_them: impl FnOnce(&mut Properties) -> R) -> Option<R> {
+    Some(use_them(&mut WORKER.requests.borrow_mut().get_mut(&request.key())?.properties))
 }
 
 impl Worker {

@@ -42,10 +42,7 @@ pub unsafe fn with_caller<R>(state: *mut lua_State, call: impl FnOnce() -> R) ->
 /// # Errors
 /// Lua's message, or that no Lua code of this request is running.
 pub fn set_uri(request: Request, uri: &[u8], query: Option<&[u8]>) -> Result<(), String> {
-    let state = CALLER.get();
-    // SAFETY: with_caller's contract.
-    let current = if state.is_null() { None } else { unsafe { Request::current(state) } };
-    if current.map(Request::key) != Some(request.key()) {
+    if !calls_for(request) {
         return Err("it can't be changed when no Lua code of the request runs".to_owned());
     }
     call("set_uri", &[Argument::Bytes(uri), Argument::Boolean(false), Argument::Boolean(true)])?;
@@ -53,6 +50,23 @@ pub fn set_uri(request: Request, uri: &[u8], query: Option<&[u8]>) -> Result<(),
         call("set_uri_args", &[Argument::Bytes(query)])?;
     }
     Ok(())
+}
+
+/// What lib/resty/wasm/apisix.lua knows of the request, empty when APISIX has no such thing; `None` where there is no APISIX,
+/// or when no Lua code of the request runs.
+pub fn apisix_attribute(request: Request, name: &str) -> Option<Vec<u8>> {
+    if !calls_for(request) {
+        return None;
+    }
+    call("apisix_attribute", &[Argument::Bytes(name.as_bytes())]).ok().flatten()
+}
+
+/// Whether the Lua code that called handles this request.
+fn calls_for(request: Request) -> bool {
+    let state = CALLER.get();
+    // SAFETY: with_caller's contract.
+    let current = if state.is_null() { None } else { unsafe { Request::current(state) } };
+    current.map(Request::key) == Some(request.key())
 }
 
 /// What a Lua function can be given.

@@ -3,11 +3,12 @@ use std::{borrow::Cow, ffi::c_int, ptr::NonNull};
 use mlua::ffi::lua_State;
 use proxy_wasm_host::{
     HeaderChange, Stream,
-    abi::{HeaderMap, Status, pairs::Pair},
+    abi::{HeaderMap, pairs::Pair, property::Value},
 };
 
 use super::{
     headers::{request, response, trailers},
+    properties,
     symbols::{NgxRequest, Symbols},
     variables,
 };
@@ -86,7 +87,7 @@ impl Request {
     /// # Errors
     /// ngx_lua's reason why it is not set.
     pub fn set_variable(self, name: &[u8], value: &[u8]) -> Result<(), String> {
-        variables::try_set(self, name, value)
+        variables::set(self, name, value).map_err(|refused| refused.reason)
     }
 
     /// Where the request is in its life.
@@ -140,16 +141,15 @@ impl Stream for Request {
         self.body.map(|body| unsafe { body.as_ref() })
     }
 
-    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>> {
-        variables::get(self, path).map(Cow::Borrowed)
+    fn property(&self, path: &[u8]) -> Option<Value<'_>> {
+        properties::get(self, path)
     }
 
-    fn set_property(&self, path: &[u8], value: &[u8]) -> Result<(), Status> {
-        variables::set(*self, path, value)?;
+    fn set_property(&self, path: &[u8], value: &[u8]) {
+        properties::set(*self, path, value);
         // With this variable a plugin asks APISIX for the response body, which it may change then.
         if path == b"wasm_process_resp_body" && !value.is_empty() {
             worker::expect_other_body(*self);
         }
-        Ok(())
     }
 }

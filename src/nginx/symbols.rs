@@ -123,6 +123,7 @@ symbols! {
         ngx_http_lua_ffi_raw_log: unsafe extern "C" fn(R, c_int, Bytes, usize) -> c_int;
         ngx_http_lua_ffi_errlog_get_sys_filter_level: unsafe extern "C" fn(R) -> c_int;
 
+        ngx_http_lua_ffi_req_start_time: unsafe extern "C" fn(R) -> f64;
         ngx_http_lua_ffi_req_get_headers_count: unsafe extern "C" fn(R, c_int, *mut c_int) -> c_int;
         ngx_http_lua_ffi_req_get_headers: unsafe extern "C" fn(R, *mut FfiTableElement, c_int, c_int) -> c_int;
         ngx_http_lua_ffi_req_set_header:

@@ -1,12 +1,10 @@
-//! nginx variables, which are a plugin's properties.
+//! nginx variables.
 
 use std::ffi::{CStr, c_int, c_uchar};
 
-use proxy_wasm_host::abi::Status;
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    log,
     request::Request,
     symbols::{NGX_OK, Symbols},
 };
@@ -37,25 +35,25 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
+/// Why a variable was not set.
+pub struct Refused {
+    /// The configuration defines no variable of the name: it is not that it can't be changed.
+    pub is_unknown: bool,
+    /// ngx_lua's words.
+    pub reason: String,
+}
+
 /// Sets a variable.
 ///
 /// # Errors
-/// As `wasm-nginx-module`: `NotFound` when no variable of the name was defined, `InternalFailure` when it can't be changed.
-pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Status> {
-    try_set(request, name, value).map_err(|message| {
-        log::error(request, format_args!("{message}"));
-        // The text alone tells the two apart.
-        if message.contains("not found for writing") { Status::NotFound } else { Status::InternalFailure }
-    })
-}
+/// When it can't be set.
+pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    const BEFORE_NAME: &[u8] = b"variable \"";
+    const UNKNOWN: &[u8] = b"\" not found for writing";
 
-/// As [`set`], without a word in the log.
-///
-/// # Errors
-/// ngx_lua's reason.
-pub fn try_set(request: Request, name: &[u8], value: &[u8]) -> Result<(), String> {
     let mut lowercase: Lowercase = smallvec![0; name.len().max(1)];
-    let mut message = [0; 256];
+    // The message has the name in it.
+    let mut message: SmallVec<[c_uchar; 256]> = smallvec![0; name.len() + 192];
     let mut message_size = message.len();
     // SAFETY: the buffers have the lengths given; ngx_lua copies the value.
     let result = unsafe {
@@ -73,7 +71,12 @@ pub fn try_set(request: Request, name: &[u8], value: &[u8]) -> Result<(), String
     if result == NGX_OK {
         return Ok(());
     }
-    Err(String::from_utf8_lossy(&message[..message_size.min(message.len())]).into_owned())
+    message.truncate(message_size);
+    let after_name = message.get(BEFORE_NAME.len() + name.len()..).unwrap_or_default();
+    Err(Refused {
+        is_unknown: after_name.starts_with(UNKNOWN),
+        reason: String::from_utf8_lossy(&message).into_owned(),
+    })
 }
 
 /// The bytes of a C string with a length; none when the pointer is null.

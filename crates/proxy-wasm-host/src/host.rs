@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    abi::{HeaderMap, LogLevel, Status, pairs::Pair},
+    abi::{HeaderMap, LogLevel, pairs::Pair, property::Value},
     store::Dict,
 };
 
@@ -60,12 +60,10 @@ pub trait Stream: Clone + Send + 'static {
     /// The body that the current callback is about; `None` outside of body callbacks.
     fn body(&self) -> Option<&[u8]>;
 
-    /// The value of a property; segments of `path` are separated by NUL.
-    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>>;
+    /// The value of a property; segments of `path` are separated by NUL. Those of the plugin itself (`plugin_name` …) are not
+    /// asked for.
+    fn property(&self, path: &[u8]) -> Option<Value<'_>>;
 
-    /// Sets a property.
-    ///
-    /// # Errors
-    /// `NotFound` when the proxy has no such property, `InternalFailure` when it can't be changed. The proxy logs the reason.
-    fn set_property(&self, path: &[u8], value: &[u8]) -> Result<(), Status>;
+    /// Sets a property. A change that the proxy can't make is logged by the proxy and leaves the property as it was.
+    fn set_property(&self, path: &[u8], value: &[u8]);
 }

@@ -3,7 +3,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`abi`] | statuses, enumerations and the header map codec: pure data |
+//! | [`abi`] | statuses, enumerations, the header map codec and property values: pure data |
 //! | [`guest`] | one instance: its memory and its exports |
 //! | [`hostcalls`] | what a guest can ask of the host, one file per group, and the table of all |
 //! | [`vm`] | the engine, compiled modules, instances, WASI |

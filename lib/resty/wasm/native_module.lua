@@ -1,5 +1,7 @@
 --- Finds and opens the shared library, at the first use: a library that the master has opened is never replaced by a reload.
 
+local apisix = require("resty.wasm.apisix")
+
 local package = package
 
 local _M = {}
@@ -41,6 +43,7 @@ function _M.open()
     if not ok then
         return nil, "resty.wasm: can't use '" .. path .. "': " .. tostring(opened)
     end
+    opened.set_function("apisix_attribute", apisix.attribute)
     native = opened
     return native
 end

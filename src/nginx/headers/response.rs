@@ -144,10 +144,14 @@ fn set(request: Request, name: &[u8], value: Option<&[u8]>, replace: bool) -> Re
 }
 
 /// The status that is to be sent; `None` as long as there is none.
-fn status(request: Request) -> Option<Vec<u8>> {
+pub fn status_code(request: Request) -> Option<c_int> {
     // SAFETY: the request lives.
     let status = unsafe { (Symbols::get().ngx_http_lua_ffi_get_resp_status)(request.as_ptr()) };
-    (status > 0).then(|| status.to_string().into_bytes())
+    (status > 0).then_some(status)
+}
+
+fn status(request: Request) -> Option<Vec<u8>> {
+    status_code(request).map(|status| status.to_string().into_bytes())
 }
 
 fn set_status(request: Request, status: &[u8]) -> Result<(), String> {

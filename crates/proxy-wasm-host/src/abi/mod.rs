@@ -1,7 +1,8 @@
-//! The ABI as data: versions, statuses, enumerations and the header map codec. Nothing here touches a guest.
+//! The ABI as data: versions, statuses, enumerations, the header map codec and property values. Nothing here touches a guest.
 
 mod enums;
 pub mod pairs;
+pub mod property;
 mod status;
 mod utf8;
 

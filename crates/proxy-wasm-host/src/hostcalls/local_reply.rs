@@ -11,6 +11,8 @@ use crate::{
 pub struct LocalReply {
     /// 200..=999
     pub status: u16,
+    /// Why, for the log: the property `response.code_details`.
+    pub details: Vec<u8>,
     /// Additional headers in the guest's order; a name may stand several times.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// Empty when the proxy's own page for the status is to be sent.
@@ -22,8 +24,8 @@ pub struct LocalReply {
 pub fn send_local_response<H: Host>(
     call: &mut Call<'_, H>,
     status: u32,
-    _details: u32,
-    _details_size: u32,
+    details: u32,
+    details_size: u32,
     body: u32,
     body_size: u32,
     headers: u32,
@@ -36,9 +38,10 @@ pub fn send_local_response<H: Host>(
     let (memory, state) = call.memory()?;
     let headers = pairs::decode(memory.bytes(headers, headers_size)?)?;
     let headers = headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let details = memory.bytes(details, details_size)?.to_vec();
     let body = memory.bytes(body, body_size)?.to_vec();
     match u16::try_from(status) {
-        Ok(status @ 200..=999) => state.reply = Some(Box::new(LocalReply { status, headers, body })),
+        Ok(status @ 200..=999) => state.reply = Some(Box::new(LocalReply { status, details, headers, body })),
         _ => call.log(
             LogLevel::Error,
             format_args!("proxy_send_local_response: status {status} is not sent, it must be in 200..=999"),

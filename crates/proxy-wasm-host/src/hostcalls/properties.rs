@@ -1,7 +1,10 @@
 //! `proxy_get_property`, `proxy_set_property`.
 
+use std::sync::Arc;
+
 use crate::{
     abi::Status,
+    context::Options,
     host::{Host, Stream},
     hostcalls::{Call, Outcome},
 };
@@ -15,14 +18,16 @@ pub fn get_property<H: Host>(
 ) -> Outcome {
     let stream = call.stream()?;
     let path = without_trailing_nul(call.bytes(path, path_size)?);
-    if matches!(path, b"plugin_root_id" | b"plugin_name") {
-        let name = call.state().options.name.clone();
-        return call.return_bytes(name.as_bytes(), pointer_out, size_out);
+    if let Some(of_plugin) = property_of_plugin(path) {
+        let value = of_plugin(&call.state().options).clone();
+        return call.return_bytes(value.as_bytes(), pointer_out, size_out);
     }
     let value = stream.as_ref().and_then(|stream| stream.property(path)).ok_or(Status::NotFound)?;
-    call.return_bytes(&value, pointer_out, size_out)
+    let size = value.encoded_len().ok_or(Status::SerializationFailure)?;
+    call.return_with(size, pointer_out, size_out, |out| value.encode(out))
 }
 
+/// A property that can't be set is logged by the proxy: the Rust SDK panics on every status but `OK`.
 pub fn set_property<H: Host>(
     call: &mut Call<'_, H>,
     path: u32,
@@ -30,11 +35,20 @@ pub fn set_property<H: Host>(
     value: u32,
     value_size: u32,
 ) -> Outcome {
-    let stream = call.stream_to_change()?.ok_or(Status::NotFound)?;
+    let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, _) = call.memory()?;
     let path = without_trailing_nul(memory.bytes(path, path_size)?);
-    stream.set_property(path, memory.bytes(value, value_size)?)?;
+    stream.set_property(path, memory.bytes(value, value_size)?);
     Ok(())
+}
+
+/// What a plugin was loaded with, which it can read in any context.
+fn property_of_plugin(path: &[u8]) -> Option<fn(&Options) -> &Arc<str>> {
+    match path {
+        b"plugin_name" | b"plugin_root_id" => Some(|options| &options.name),
+        b"plugin_vm_id" => Some(|options| &options.vm_id),
+        _ => None,
+    }
 }
 
 /// The C++ SDK ends a path with NUL.

@@ -169,3 +169,66 @@ fn a_missing_header_is_not_found_and_in_abi_0_1_0_empty() {
     assert!(survives(&module("0_2_0", 1)));
     assert!(survives(&module("0_2_1", 1)));
 }
+
+/// Whether `proxy_get_property` answers `status`, and with 0 a value that is `wire`. The guest asks for it twice, with and
+/// without NUL at the end.
+fn property_is(path: &str, status: u32, wire: &[u8]) -> bool {
+    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    let same: String = (0..wire.len())
+        .map(|n| {
+            format!(
+                "(if (i32.ne (i32.load8_u offset={n} (i32.load (i32.const 256))) (i32.load8_u (i32.const {})))
+                    (then unreachable))",
+                512 + n
+            )
+        })
+        .collect();
+    let ask = |size: usize| {
+        format!(
+            "(if (i32.ne (i32.const {status})
+                    (call $get (i32.const 0) (i32.const {size}) (i32.const 256) (i32.const 260)))
+                (then unreachable))
+            (if (i32.ne (i32.load (i32.const 260)) (i32.const {})) (then unreachable)) {same}",
+            wire.len()
+        )
+    };
+    survives(&format!(
+        r#"(module
+            (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "{}\00") (data (i32.const 512) "{}")
+            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                {} {} (i32.const 0)))"#,
+        escaped(path.as_bytes()),
+        escaped(wire),
+        ask(path.len()),
+        ask(path.len() + 1),
+    ))
+}
+
+#[test]
+fn a_property_is_in_its_wire_form() {
+    assert!(property_is("known", 0, b"value"));
+    assert!(!property_is("known", 0, b"valve"));
+    assert!(property_is("number\0one", 0, &[1, 0, 0, 0, 0, 0, 0, 0]));
+    assert!(property_is("unknown", 1, b""));
+}
+
+#[test]
+fn the_plugins_own_properties_are_what_it_was_loaded_with() {
+    for path in ["plugin_name", "plugin_root_id", "plugin_vm_id"] {
+        assert!(property_is(path, 0, b"a plugin"), "{path}");
+    }
+}
+
+#[test]
+fn setting_a_property_is_always_ok() {
+    let module = r#"(module
+        (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func $check (if (call $set (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)) (then unreachable)))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $check) (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $check) (i32.const 0)))"#;
+    assert!(survives(module));
+}

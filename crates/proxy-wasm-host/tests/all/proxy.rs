@@ -8,7 +8,7 @@ use std::{
 
 use proxy_wasm_host::{
     HeaderChange, Host, LoadError, Stream,
-    abi::{HeaderMap, LogLevel, Status, pairs::Pair},
+    abi::{HeaderMap, LogLevel, pairs::Pair, property::Value},
     context::{Options, Plugin},
     store::{Dict, InProcess},
     vm::Engine,
@@ -135,13 +135,15 @@ impl Stream for Request {
         self.body.as_deref()
     }
 
-    fn property(&self, path: &[u8]) -> Option<Cow<'_, [u8]>> {
-        (path == b"known").then_some(Cow::from(&b"value"[..]))
+    fn property(&self, path: &[u8]) -> Option<Value<'_>> {
+        match path {
+            b"known" => Some(Value::from(&b"value"[..])),
+            b"number\0one" => Some(Value::Uint(1)),
+            _ => None,
+        }
     }
 
-    fn set_property(&self, _: &[u8], _: &[u8]) -> Result<(), Status> {
-        Ok(())
-    }
+    fn set_property(&self, _: &[u8], _: &[u8]) {}
 }
 
 /// The text of a guest that logs from each callback what it was called with, as `name context a b c`.
