@@ -1,0 +1,105 @@
+//! The tables in docs/ are those of the code. `UPDATE_DOCS=1 cargo test --release --workspace --test docs` writes them anew.
+
+#[allow(dead_code, reason = "the lookup is for the library")]
+#[path = "../src/nginx/properties/table.rs"]
+mod attributes;
+
+use std::{fmt::Write, path::Path};
+
+use attributes::{ATTRIBUTES, Certificate, Headers, Source};
+
+const BEGIN: &str = "<!-- begin generated -->\n";
+const END: &str = "<!-- end generated -->\n";
+
+/// Fails when what stands between the marks in a file of docs/ is not `expected`; with UPDATE_DOCS=1 it is replaced.
+fn check_generated(file: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if found == expected {
+        return;
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, [before, BEGIN, expected, END, after].concat()).unwrap();
+        return;
+    }
+    panic!("docs/{file} is stale: UPDATE_DOCS=1 cargo test --release --workspace --test docs");
+}
+
+/// A table in Markdown.
+fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: impl IntoIterator<Item = [String; COLUMNS]>) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(COLUMNS));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    }
+    text
+}
+
+#[test]
+fn properties() {
+    let rows = ATTRIBUTES.iter().map(|attribute| {
+        let ty = format!("{:?}", attribute.ty).to_lowercase();
+        [format!("`{}`", attribute.name), ty, origin(attribute.source), attribute.note.to_owned()]
+    });
+    check_generated("properties.md", &table(["property", "type", "from", "remarks"], rows));
+}
+
+#[test]
+fn attributes_are_in_the_order_that_the_lookup_needs() {
+    for pair in ATTRIBUTES.windows(2) {
+        assert!(pair[0].path < pair[1].path, "{} stands before {}", pair[0].name, pair[1].name);
+    }
+    for attribute in ATTRIBUTES {
+        let (found, member) = attributes::find(attribute.path).unwrap();
+        assert_eq!((found.name, member), (attribute.name, None));
+    }
+}
+
+#[test]
+fn only_a_map_has_members() {
+    let found = |path: &'static str| attributes::find(path.as_bytes()).map(|(found, member)| (found.name, member));
+    assert_eq!(found("request\0headers\0x-api"), Some(("request.headers", Some(&b"x-api"[..]))));
+    assert_eq!(found("request\0headers\0x\0y"), None);
+    assert_eq!(found("request\0path\0x"), None);
+    assert_eq!(found("request"), None);
+    assert_eq!(found("request.path"), None);
+    assert_eq!(found(""), None);
+    assert_eq!(found("\0"), None);
+}
+
+/// Where an attribute comes from, in words.
+fn origin(source: Source) -> String {
+    let variable = |name: &str| format!("`${name}`");
+    match source {
+        Source::Plugin => "the plugin".into(),
+        Source::Variable(name) | Source::VariableOr(name, "") => variable(name),
+        Source::VariableOr(name, default) => format!("{}, else {default}", variable(name)),
+        Source::FirstOf(names) => names.iter().map(|name| variable(name)).collect::<Vec<_>>().join(", "),
+        Source::Last(name) | Source::LastAddress(name) => format!("{}, the last", variable(name)),
+        Source::LastPort(name) => format!("{}, the port of the last", variable(name)),
+        Source::Count(name) => format!("{}, how many", variable(name)),
+        Source::Address(ip, port) => format!("{}, {}", variable(ip), variable(port)),
+        Source::Header(name) => format!("`{name}`"),
+        Source::UrlPath => "`:path` up to `?`".into(),
+        Source::Protocol => variable("server_protocol"),
+        Source::StartTime => "`ngx.req.start_time()`".into(),
+        Source::Elapsed => "the clock, and `ngx.req.start_time()`".into(),
+        Source::Status => "`ngx.status`".into(),
+        Source::CodeDetails => "`proxy_send_local_response`, `$upstream_header_time`".into(),
+        Source::Headers(map) => headers(map).into(),
+        Source::HeadersSize(map) => format!("{}, their sizes", headers(map)),
+        Source::ClientCertificate(Certificate::Presented) => variable("ssl_client_verify"),
+        Source::ClientCertificate(_) => variable("ssl_client_raw_cert"),
+        Source::Apisix(_) => "APISIX".into(),
+        Source::Constant(number) => number.to_string(),
+    }
+}
+
+fn headers(map: Headers) -> &'static str {
+    match map {
+        Headers::Request => "the request headers",
+        Headers::Response => "the response headers",
+        Headers::Trailers => "the response trailers",
+    }
+}
