@@ -5,13 +5,13 @@ use t::WASM 'no_plan';
 use File::Temp qw(tempdir);
 
 # --- read is the configuration of `attributes`, whose callbacks are run by `require("reader")`'s request and response.
-# --- read_out is what it logged.
+# --- read_out is all that it logged.
 add_block_preprocessor(sub {
     my ($block) = @_;
     my $read = delete $block->{read} or return;
     my $out = delete $block->{read_out};
-    $block->set_value(grep_error_log => qr/\b(?:request|response|log) \S+ (?:= .*?|is not found)(?=, client| while |$)/);
-    $block->set_value(grep_error_log_out => $out->[0]);
+    $block->set_value(grep_error_log => qr/\b(?:request|response|log) \S+ (?:= .*?|is not found)(?=, client| while |$)/) if $out;
+    $block->set_value(grep_error_log_out => $out->[0]) if $out;
     $block->set_value(http_config => <<"_EOC_" . ($block->http_config // ''));
     init_by_lua_block {
         package.preload.reader = function()
@@ -85,6 +85,14 @@ add_block_preprocessor(sub {
 _EOC_
     $block->set_value(request => 'GET /tls') unless defined $block->request;
 });
+
+# Every attribute, in every callback.
+our $all;
+open my $table, '<', 'docs/properties.md' or die "docs/properties.md: $!";
+for (<$table>) {
+    my ($path, $type) = /^\| `([\w.]+)` \| (\w+) \| / or next;
+    $all .= "any $type $path\n";
+}
 
 run_tests();
 
@@ -804,3 +812,60 @@ request cluster_name is not found
 request node.id is not found
 request apisix.route_id is not found
 log route_name is not found
+
+
+
+=== TEST 22: every attribute has its type, or is not found, wherever a plugin runs
+--- read eval: $main::all
+--- config
+    location = /everywhere {
+        content_by_lua_block {
+            local function get(uri, version)
+                local request = "GET " .. uri .. " HTTP/" .. version .. "\r\nHost: h\r\nConnection: close\r\n\r\n"
+                package.loaded.exchange("127.0.0.1", 1984, request, "passed\n")
+            end
+            get("/t", "1.1")
+            get("/t", "1.0")
+            get("/exec", "1.1")
+            get("/sub", "1.1")
+            get("/up", "1.1")
+            get("/log", "1.1")
+            assert(ngx.timer.at(0, function() require("reader").request() end))
+            ngx.say("passed")
+        }
+    }
+    location = /exec {
+        access_by_lua_block { require("reader").request() }
+        content_by_lua_block { ngx.exec("/static") }
+    }
+    location = /static { return 200 "passed\n"; }
+    location = /sub { content_by_lua_block { ngx.print(ngx.location.capture("/t").body) } }
+    location = /up {
+        access_by_lua_block { require("reader").request() }
+        header_filter_by_lua_block { require("reader").response() }
+        proxy_pass http://127.0.0.1:1984/t;
+    }
+    location = /log {
+        content_by_lua_block { ngx.say("passed") }
+        log_by_lua_block { require("reader").request() }
+    }
+--- request
+GET /everywhere
+--- response_body
+passed
+--- error_log
+request request.path = /t, client: 127.0.0.1, server: localhost, request: "GET /t HTTP/1.1"
+response request.path = /t, client: 127.0.0.1, server: localhost, request: "GET /t HTTP/1.0"
+log request.path = /t
+request request.path = /exec
+log request.path = /exec
+response request.path = /sub
+log request.path = /sub
+response request.path = /up
+log request.path = /up
+request request.path = /log
+log request.path = /log
+request plugin_name = plugin, context: ngx.timer
+log plugin_name = plugin, context: ngx.timer
+--- no_error_log
+[error]

@@ -7,7 +7,7 @@ use t::WASM 'no_plan';
 # --- grep_error_log_out is what the scripts logged.
 add_block_preprocessor(sub {
     my ($block) = @_;
-    $block->set_value(grep_error_log => qr/[gs]et_property .*?(?=, client|$)/) unless defined $block->grep_error_log;
+    $block->set_value(grep_error_log => qr/[gs]et_property .*?(?=, client| while |$)/) unless defined $block->grep_error_log;
     my ($one, $two) = (delete $block->{one}, delete $block->{two});
     $block->set_value(config => <<"_EOC_") if $one;
     location = /t {
@@ -373,3 +373,30 @@ get_property plugin_name -> OK plugin
 get_property plugin_vm_id -> OK plugin
 --- error_log
 proxy_set_property: there is no stream in a plugin context
+
+
+
+=== TEST 17: a callback in log_by_lua* has the attributes, and nothing is kept any more
+--- config
+    location = /t {
+        content_by_lua_block { ngx.say("passed") }
+        log_by_lua_block {
+            ngx.ctx.api_ctx = {route_id = "1"}
+            local wasm = require("resty.proxy-wasm")
+            local plugin = assert(wasm.load("plugin", "target/guests/script.wasm"))
+            local ctx = assert(wasm.on_configure(plugin, [[
+                request_headers: get_property request\0path
+                request_headers: get_property route_name
+                request_headers: set_property my\0key value
+                request_headers: get_property my\0key
+            ]]))
+            assert(wasm.on_http_request_headers(ctx))
+        }
+    }
+--- grep_error_log_out
+get_property request\0path -> OK /t
+get_property route_name -> OK 1
+set_property my\0key value -> OK
+get_property my\0key -> NOT_FOUND
+--- error_log
+property my.key is not kept: the request has ended

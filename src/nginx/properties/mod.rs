@@ -118,7 +118,7 @@ fn typed(text: &[u8], ty: Type) -> Option<Value<'_>> {
         Type::String => Some(Value::from(text)),
         Type::Int => number()?.parse().ok().map(Value::Int),
         Type::Uint => number()?.parse().ok().map(Value::Uint),
-        Type::Duration => number()?.parse().ok().map(|seconds: f64| Value::Duration((seconds * 1e9) as i64)),
+        Type::Duration => number()?.parse().ok().map(|seconds: f64| Value::Duration((seconds * 1e9).round() as i64)),
         Type::Bool | Type::Timestamp | Type::Map => None,
     }
 }
@@ -235,13 +235,12 @@ fn headers_size(headers: &[Pair<'_>]) -> i64 {
 
 /// What APISIX says, now or when it could be asked last.
 fn apisix<'a>(request: &Request, name: &'static str) -> Option<Value<'a>> {
-    let said = lua_api::apisix_attribute(*request, name);
-    let said = worker::with_properties(*request, |properties| match said {
+    let said = match lua_api::apisix_attribute(*request, name) {
         Some(said) => {
-            properties.set_apisix(name, &said);
-            Some(said)
+            worker::with_properties(*request, |properties| properties.set_apisix(name, &said));
+            said
         }
-        None => properties.apisix(name).map(<[u8]>::to_vec),
-    });
-    said.flatten().filter(|said| !said.is_empty()).map(Value::from)
+        None => worker::with_properties(*request, |properties| properties.apisix(name).map(<[u8]>::to_vec))??,
+    };
+    Some(said).filter(|said| !said.is_empty()).map(Value::from)
 }

@@ -1,7 +1,7 @@
 //! Reads properties as plugins for Envoy do: each type is decoded as the SDKs decode it, and a value of another size panics.
 //!
-//! A line of the plugin configuration is `CALLBACK TYPE PATH`; CALLBACK is `request`, `response` or `log`, the segments of PATH
-//! are separated by dots. It logs `CALLBACK PATH = VALUE`, or `CALLBACK PATH is not found`. What differs from run to run is
+//! A line of the plugin configuration is `CALLBACK TYPE PATH`; CALLBACK is `request`, `response`, `log` or `any`, the segments of
+//! PATH are separated by dots. It logs `CALLBACK PATH = VALUE`, or `CALLBACK PATH is not found`. What differs from run to run is
 //! logged as a word: of a timestamp whether it is `recent`, of a duration whether it is `positive`.
 
 use std::net::SocketAddr;
@@ -59,7 +59,8 @@ struct Http {
 
 impl Http {
     fn read(&self, callback: &str) {
-        for Line { kind, path, .. } in self.lines.iter().filter(|line| line.callback == callback) {
+        let is_here = |line: &&Line| line.callback == callback || line.callback == "any";
+        for Line { kind, path, .. } in self.lines.iter().filter(is_here) {
             match self.get_property(path.split('.').collect()) {
                 Some(value) => info!("{callback} {path} = {}", self.decode(kind, &value)),
                 None => info!("{callback} {path} is not found"),
