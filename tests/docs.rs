@@ -46,7 +46,7 @@ fn properties() {
 }
 
 #[test]
-fn attributes_are_in_the_order_that_the_lookup_needs() {
+fn each_attribute_is_found_by_its_path_and_stands_in_alphabetical_order() {
     for pair in ATTRIBUTES.windows(2) {
         assert!(pair[0].path < pair[1].path, "{} stands before {}", pair[0].name, pair[1].name);
     }

@@ -93,10 +93,10 @@ pub struct Attribute {
     pub note: &'static str,
 }
 
-/// A row: name, type, source, note. Names are in alphabetical order.
+/// A row: name, type, source, note.
 macro_rules! attributes {
     ($($name:literal $ty:ident $source:ident $(($($argument:expr),*))? $note:literal;)*) => {
-        /// All attributes, by path.
+        /// All attributes, in alphabetical order.
         pub const ATTRIBUTES: &[Attribute] = &[$(Attribute {
             name: $name,
             path: const { &separated::<{ $name.len() }>($name) },
@@ -187,12 +187,48 @@ pub fn find(path: &[u8]) -> Option<(&'static Attribute, Option<&[u8]>)> {
     if let Some(attribute) = at(path) {
         return Some((attribute, None));
     }
-    let end = path.iter().rposition(|byte| *byte == 0)?;
+    let end = memchr::memrchr(0, path)?;
     let map = at(&path[..end]).filter(|attribute| attribute.ty == Type::Map)?;
     Some((map, Some(&path[end + 1..])))
 }
 
 fn at(path: &[u8]) -> Option<&'static Attribute> {
-    let index = ATTRIBUTES.binary_search_by(|attribute| attribute.path.cmp(path)).ok()?;
-    ATTRIBUTES.get(index)
+    let mut slot = first_slot(path);
+    // There are empty slots.
+    while let Some(attribute) = ATTRIBUTES.get(usize::from(SLOTS[slot])) {
+        if attribute.path == path {
+            return Some(attribute);
+        }
+        slot = (slot + 1) % SLOTS.len();
+    }
+    None
+}
+
+/// A hash table of the attributes' indices: most names that are looked up are variables, which end at an empty slot.
+static SLOTS: [u8; 256] = {
+    const EMPTY: u8 = u8::MAX;
+    assert!(ATTRIBUTES.len() < 128);
+    let mut slots = [EMPTY; 256];
+    let mut index = 0;
+    while index < ATTRIBUTES.len() {
+        let mut slot = first_slot(ATTRIBUTES[index].path);
+        while slots[slot] != EMPTY {
+            slot = (slot + 1) % slots.len();
+        }
+        slots[slot] = index as u8;
+        index += 1;
+    }
+    slots
+};
+
+/// Where the search for a path begins: of its length and of three bytes that tell names apart.
+const fn first_slot(path: &[u8]) -> usize {
+    match path {
+        [] => 0,
+        [first, ..] => {
+            let (middle, last) = (path[path.len() / 2], path[path.len() - 1]);
+            let sum = path.len() * 31 + *first as usize * 7 + middle as usize * 13 + last as usize * 3;
+            sum % 256
+        }
+    }
 }
