@@ -81,12 +81,20 @@ impl Http {
             "timestamp" => {
                 let time = SystemTime::UNIX_EPOCH + nanoseconds(value);
                 let age = self.get_current_time().duration_since(time).unwrap();
-                if age < Duration::from_secs(3600) { "recent".into() } else { format!("{age:?} ago") }
+                if age < Duration::from_secs(3600) {
+                    "recent".into()
+                } else {
+                    format!("{age:?} ago")
+                }
             }
             "duration" => {
                 let duration = nanoseconds(value);
                 let is_positive = duration > Duration::ZERO && duration < Duration::from_secs(3600);
-                if is_positive { "positive".into() } else { format!("{duration:?}") }
+                if is_positive {
+                    "positive".into()
+                } else {
+                    format!("{duration:?}")
+                }
             }
             // Port numbers that the system chose are not shown.
             "address" => match text(value).parse::<SocketAddr>().unwrap() {
