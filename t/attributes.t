@@ -293,7 +293,34 @@ log response.grpc_status = 7
 
 
 
-=== TEST 6: addresses
+=== TEST 6: trailers
+--- read
+response map response.trailers
+response int response.grpc_status
+log map response.trailers
+log string response.trailers.X-Sum
+log int response.grpc_status
+--- config
+    location = /trailers {
+        access_by_lua_block { require("reader").request() }
+        header_filter_by_lua_block { require("reader").response() }
+        content_by_lua_block { ngx.print("hello") }
+        add_trailer X-Sum 15;
+        add_trailer Grpc-Status 5;
+    }
+--- request
+GET /trailers
+--- ignore_response
+--- read_out
+response response.trailers is not found
+response response.grpc_status is not found
+log response.trailers = grpc-status: 5; x-sum: 15
+log response.trailers.X-Sum = 15
+log response.grpc_status = 5
+
+
+
+=== TEST 7: addresses
 --- read
 request address source.address
 request port source.port
@@ -321,7 +348,7 @@ request xds.virtual_host_name = localhost
 
 
 
-=== TEST 7: addresses of IPv6
+=== TEST 8: addresses of IPv6
 --- read
 request address source.address
 request port source.port
@@ -347,7 +374,7 @@ request destination.port = 1985
 
 
 
-=== TEST 8: addresses of a unix socket
+=== TEST 9: addresses of a unix socket
 --- read
 request string source.address
 request port source.port
@@ -374,7 +401,7 @@ request destination.port is not found
 
 
 
-=== TEST 9: HTTP/2 without TLS
+=== TEST 10: HTTP/2 without TLS
 --- read
 request string request.protocol
 request string request.host
@@ -417,7 +444,7 @@ log request.duration = positive
 
 
 
-=== TEST 10: without TLS there is nothing of it
+=== TEST 11: without TLS there is nothing of it
 --- read
 request bool connection.mtls
 request string connection.requested_server_name
@@ -441,7 +468,7 @@ request connection.uri_san_peer_certificate is not found
 
 
 
-=== TEST 11: a client with a certificate
+=== TEST 12: a client with a certificate
 --- tls
 proxy_ssl_certificate $TEST_NGINX_PKI/client.crt;
 proxy_ssl_certificate_key $TEST_NGINX_PKI/client.key;
@@ -478,7 +505,7 @@ log connection.uri_san_peer_certificate = spiffe://test/one
 
 
 
-=== TEST 12: a certificate without alternative names
+=== TEST 13: a certificate without alternative names
 --- tls
 proxy_ssl_certificate $TEST_NGINX_PKI/bare.crt;
 proxy_ssl_certificate_key $TEST_NGINX_PKI/bare.key;
@@ -497,7 +524,7 @@ request connection.uri_san_peer_certificate is not found
 
 
 
-=== TEST 13: a certificate that nobody vouches for is presented, too; and a client without one
+=== TEST 14: a certificate that nobody vouches for is presented, too; and a client without one
 --- tls
 proxy_ssl_certificate $TEST_NGINX_PKI/stranger.crt;
 proxy_ssl_certificate_key $TEST_NGINX_PKI/stranger.key;
@@ -530,7 +557,7 @@ request connection.sha256_peer_certificate_digest is not found
 
 
 
-=== TEST 14: upstreams, the first of which fails
+=== TEST 15: upstreams, the first of which fails
 --- read
 request string upstream.address
 request port upstream.port
@@ -584,7 +611,7 @@ log response.code_details = via_upstream
 
 
 
-=== TEST 15: no upstream answers
+=== TEST 16: no upstream answers
 --- read
 response string response.code_details
 response string upstream.address
@@ -614,7 +641,7 @@ log response.code_details is not found
 
 
 
-=== TEST 16: an upstream on a unix socket
+=== TEST 17: an upstream on a unix socket
 --- read
 response string upstream.address
 response port upstream.port
@@ -635,7 +662,7 @@ response upstream.port is not found
 
 
 
-=== TEST 17: the details of a local reply
+=== TEST 18: the details of a local reply
 --- read
 log string response.code_details
 log int response.code
@@ -663,7 +690,7 @@ log response.code = 403
 
 
 
-=== TEST 18: what plugins changed before
+=== TEST 19: what plugins changed before
 --- read
 request string request.path
 request string request.url_path
@@ -701,7 +728,7 @@ request request.headers.x-api = one,two
 
 
 
-=== TEST 19: APISIX's route and upstream
+=== TEST 20: APISIX's route and upstream
 --- read
 request string route_name
 request string xds.route_name
@@ -753,7 +780,7 @@ log node.id = instance
 
 
 
-=== TEST 20: odd fields of APISIX
+=== TEST 21: odd fields of APISIX
 --- read
 request string route_name
 request string cluster_name
@@ -797,7 +824,7 @@ request node.id is not found
 
 
 
-=== TEST 21: without APISIX
+=== TEST 22: without APISIX
 --- read
 request string route_name
 request string cluster_name
@@ -815,7 +842,7 @@ log route_name is not found
 
 
 
-=== TEST 22: every attribute has its type, or is not found, wherever a plugin runs
+=== TEST 23: every attribute has its type, or is not found, wherever a plugin runs
 --- read eval: $main::all
 --- config
     location = /everywhere {

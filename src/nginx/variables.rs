@@ -73,10 +73,7 @@ pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     }
     message.truncate(message_size);
     let after_name = message.get(BEFORE_NAME.len() + name.len()..).unwrap_or_default();
-    Err(Refused {
-        is_unknown: after_name.starts_with(UNKNOWN),
-        reason: String::from_utf8_lossy(&message).into_owned(),
-    })
+    Err(Refused { is_unknown: after_name.starts_with(UNKNOWN), reason: String::from_utf8_lossy(&message).into_owned() })
 }
 
 /// The bytes of a C string with a length; none when the pointer is null.

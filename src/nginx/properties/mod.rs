@@ -15,13 +15,7 @@ use proxy_wasm_host::{
     abi::{HeaderMap, pairs::Pair, property::Value},
 };
 
-use super::{
-    headers::response,
-    log, lua_api,
-    request::Request,
-    symbols::Symbols,
-    variables,
-};
+use super::{headers::response, log, lua_api, request::Request, symbols::Symbols, variables};
 use crate::worker;
 use table::{Attribute, Headers, Source, Type};
 
