@@ -215,6 +215,17 @@ pub fn on_timer(index: usize, number: u64) -> bool {
     handle.timer.get() == number && !handle.context.is_gone()
 }
 
+/// Runs `proxy_on_foreign_function` in a plugin context.
+///
+/// # Errors
+/// When the plugin fails; why is in the error log.
+pub fn on_foreign_function(index: usize, function: u32, arguments: &[u8]) -> Result<(), CallError> {
+    let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
+    let result = handle.context.on_foreign_function(function, arguments);
+    WORKER.forget_retired();
+    result
+}
+
 /// Runs a callback for a request, in a stream context that is opened with the first.
 ///
 /// # Errors

@@ -391,10 +391,12 @@ true
 qr/\Atrue
 .*load
 on_configure
+on_foreign_function
 on_http_request_body
 on_http_request_headers
 on_http_response_body
 on_http_response_headers
+register_foreign_function
 /
 
 

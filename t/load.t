@@ -282,7 +282,7 @@ proxy_never_heard_of -> 12
     location = /t {
         content_by_lua_block {
             local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
-            local script = "request_headers: call proxy_call_foreign_function 0 0 0 0 $out $out2"
+            local script = "request_headers: call proxy_grpc_close 0"
             for _, name in ipairs({"one", "two"}) do
                 local plugin = plugins.load("script", name)
                 for _ = 1, 2 do
@@ -293,18 +293,18 @@ proxy_never_heard_of -> 12
             end
         }
     }
---- grep_error_log eval: qr/plugin "\w+" calls \w+|proxy_call_foreign_function 0 .*? -> \w+/
+--- grep_error_log eval: qr/plugin "\w+" calls \w+|proxy_grpc_close 0 -> \w+/
 --- grep_error_log_out
-plugin "one" calls proxy_call_foreign_function
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-plugin "two" calls proxy_call_foreign_function
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
-proxy_call_foreign_function 0 0 0 0 $out $out2 -> NOT_FOUND
+plugin "one" calls proxy_grpc_close
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
+plugin "two" calls proxy_grpc_close
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
+proxy_grpc_close 0 -> NOT_FOUND
 
 
 

@@ -5,6 +5,7 @@ base.allows_subsystem("http")
 
 local native_module = require("resty.wasm.native_module")
 local bodies = require("resty.wasm.bodies")
+local foreign = require("resty.wasm.foreign")
 local local_reply = require("resty.wasm.local_reply")
 local options = require("resty.wasm.options")
 local timers = require("resty.wasm.timers")
@@ -14,6 +15,7 @@ local getmetatable = getmetatable
 local io_open = io.open
 local rawget = rawget
 local setmetatable = setmetatable
+local tostring = tostring
 local type = type
 
 local _M = {}
@@ -43,6 +45,10 @@ local function held(handle, key)
     end
     local metatable = getmetatable(handle)
     return type(metatable) == "table" and rawget(metatable, key) or nil
+end
+
+local function is_u32(value)
+    return type(value) == "number" and value >= 0 and value <= 4294967295 and value % 1 == 0
 end
 
 local function failed(result, callback)
@@ -127,6 +133,36 @@ function _M.on_configure(plugin, conf)
         return nil, "failed to run proxy_on_configure"
     end
     return setmetatable({plugin = plugin.plugin, ctx = id}, {[CONTEXT] = index, anchor = context})
+end
+
+--- Lets plugins call a Lua function by its name: see resty.wasm.foreign.
+_M.register_foreign_function = foreign.register
+
+--- Runs proxy_on_foreign_function, in the plugin context: the plugin may act on no request there.
+-- @param plugin_ctx what on_configure returned
+-- @param function_id number: which function; the caller and the plugin agree on what it means
+-- @param arguments string or nil: what the plugin finds in its buffer FOREIGN_FUNCTION_ARGUMENTS during the call
+-- @return true, or nil and an error; the error log says more
+function _M.on_foreign_function(plugin_ctx, function_id, arguments)
+    local context = held(plugin_ctx, CONTEXT)
+    if not context then
+        return nil, "bad plugin ctx"
+    end
+    if not is_u32(function_id) then
+        error("bad function id: an integer from 0 to 4294967295 expected, got " .. tostring(function_id), 2)
+    end
+    if arguments ~= nil and type(arguments) ~= "string" then
+        error("bad arguments: a string or nil expected, got " .. type(arguments), 2)
+    end
+    local native = native_module.open()
+    local succeeded = native.on_foreign_function(context, function_id, arguments or "")
+    if native.is_pending() then
+        timers.start_pending()
+    end
+    if not succeeded then
+        return nil, "failed to run proxy_on_foreign_function"
+    end
+    return true
 end
 
 --- Runs proxy_on_request_headers. Does not return when the plugin answers the request itself.

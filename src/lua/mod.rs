@@ -6,14 +6,15 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use mlua::{AnyUserData, Error, Function, Lua, LuaString, Result, Table, UserData};
 use proxy_wasm_host::{
-    Host,
+    CallError, Host,
+    abi::LogLevel,
     context::{Options, Plugin},
     hostcalls::LocalReply,
     store,
 };
 
 use crate::{
-    nginx::{Nginx, OneThread, Request, load_symbols, open_dict, set_lua_function, with_caller},
+    nginx::{Nginx, OneThread, Request, load_symbols, open_dict, set_lua_function, with_caller, without_caller},
     worker::{self, Bodies},
 };
 
@@ -40,7 +41,7 @@ impl UserData for ContextHandle {}
 
 impl Drop for ContextHandle {
     fn drop(&mut self) {
-        worker::release(self.0);
+        without_caller(|| worker::release(self.0));
     }
 }
 
@@ -51,7 +52,7 @@ impl UserData for Closing {}
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        worker::end_retired();
+        without_caller(worker::end_retired);
     }
 }
 
@@ -71,6 +72,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("closing", Closing)?;
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
+    module.set("on_foreign_function", lua.create_function(on_foreign_function)?)?;
     module.set("on_event", on_event::function(lua)?)?;
     module.set("is_pending", lua.create_function(is_pending)?)?;
     module.set("next_timer", lua.create_function(next_timer)?)?;
@@ -124,7 +126,7 @@ fn on_configure(
         (handle.plugin.clone(), handle.bodies)
     };
     let configured = with_lua(lua, || plugin.configure(&configuration.as_bytes()));
-    let Ok(context) = configured else { return Ok((None, None, None)) };
+    let Ok(context) = configured.inspect_err(log_refusal) else { return Ok((None, None, None)) };
     let id = context.id();
     let index = worker::keep(context, bodies);
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
@@ -155,6 +157,19 @@ fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
 /// `prometheus()` → the metrics of all plugins as text
 fn prometheus(lua: &Lua, (): ()) -> Result<LuaString> {
     lua.create_string(store::prometheus(Nginx.dict()))
+}
+
+/// `on_foreign_function(index, function, arguments)` → whether it succeeded; why not is in the error log.
+fn on_foreign_function(lua: &Lua, (index, function, arguments): (usize, u32, LuaString)) -> Result<bool> {
+    let result = with_lua(lua, || worker::on_foreign_function(index, function, &arguments.as_bytes()));
+    Ok(result.inspect_err(log_refusal).is_ok())
+}
+
+/// A guest that is not called can't say why.
+fn log_refusal(error: &CallError) {
+    if matches!(error, CallError::Busy) {
+        Nginx.log(None, LogLevel::Error, error.to_string().as_bytes());
+    }
 }
 
 /// `take_body()` → the body that the last callback left.

@@ -14,7 +14,7 @@ use mlua::{
 };
 use proxy_wasm_host::{Host, abi::LogLevel, vm::Event};
 
-use super::{BODY, REPLY};
+use super::{BODY, REPLY, log_refusal};
 use crate::{
     nginx::{Nginx, Request, with_caller},
     worker::{self, Outcome},
@@ -96,7 +96,10 @@ unsafe fn run(state: *mut lua_State) -> i64 {
             status
         }
         Ok(Outcome::Close) => result::CLOSE,
-        Err(_) => result::FAILED,
+        Err(error) => {
+            log_refusal(&error);
+            result::FAILED
+        }
     }
 }
 

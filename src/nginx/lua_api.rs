@@ -37,6 +37,12 @@ pub unsafe fn with_caller<R>(state: *mut lua_State, call: impl FnOnce() -> R) ->
     call()
 }
 
+/// Runs `call` without a coroutine: in a finalizer, which may come in the middle of anything.
+pub fn without_caller<R>(call: impl FnOnce() -> R) -> R {
+    // SAFETY: there is no coroutine to keep to.
+    unsafe { with_caller(null_mut(), call) }
+}
+
 /// `ngx.req.set_uri(uri, false, true)`, and `ngx.req.set_uri_args(query)` if there is a query to set.
 ///
 /// # Errors

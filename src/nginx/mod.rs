@@ -17,7 +17,7 @@ mod symbols;
 mod variables;
 
 pub use cleanup::on_request_end;
-pub use lua_api::{set_lua_function, with_caller};
+pub use lua_api::{set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
 pub use process::process_goes_on;
 pub use properties::Properties;
@@ -25,7 +25,13 @@ pub use request::{Phase, Request};
 pub use shdict::open_dict;
 pub use symbols::load as load_symbols;
 
-use proxy_wasm_host::{Host, abi::LogLevel, store::Dict};
+use lua_api::Argument;
+
+use proxy_wasm_host::{
+    Host,
+    abi::{LogLevel, Status},
+    store::Dict,
+};
 
 use crate::worker;
 
@@ -50,5 +56,23 @@ impl Host for Nginx {
 
     fn dict(&self) -> &dyn Dict {
         shdict::dict()
+    }
+
+    /// Through lib/resty/wasm/foreign.lua, which keeps the functions that Lua registered.
+    fn call_foreign_function(
+        &self,
+        stream: Option<&Request>,
+        name: &[u8],
+        arguments: &[u8],
+    ) -> Result<Vec<u8>, Status> {
+        let arguments = [Argument::Bytes(name), Argument::Bytes(arguments)];
+        match lua_api::call("foreign_function", &arguments) {
+            Ok(result) => result.ok_or(Status::NotFound),
+            Err(error) => {
+                let message = format!("foreign function \"{}\" failed: {error}", name.escape_ascii());
+                log::write(stream, LogLevel::Error, message.as_bytes());
+                Err(Status::InternalFailure)
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    abi::{HeaderMap, LogLevel, pairs::Pair, property::Value},
+    abi::{HeaderMap, LogLevel, Status, pairs::Pair, property::Value},
     store::Dict,
 };
 
@@ -28,6 +28,20 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;
+
+    /// Calls a function of the proxy's own that a guest knows by its name, and returns what the guest gets; may be empty.
+    ///
+    /// # Errors
+    /// `NotFound` when the proxy has no such function; `BadArgument`, `SerializationFailure` or `InternalFailure` when it
+    /// fails. The proxy logs the reason.
+    fn call_foreign_function(
+        &self,
+        _stream: Option<&Self::Stream>,
+        _name: &[u8],
+        _arguments: &[u8],
+    ) -> Result<Vec<u8>, Status> {
+        Err(Status::NotFound)
+    }
 }
 
 /// A change of a header map.

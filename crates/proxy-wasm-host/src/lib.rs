@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`abi`] | statuses, enumerations, the header map codec and property values: pure data |
 //! | [`guest`] | one instance: its memory and its exports |
+//! | `foreign` | the foreign functions that every proxy has |
 //! | [`hostcalls`] | what a guest can ask of the host, one file per group, and the table of all |
 //! | [`vm`] | the engine, compiled modules, instances, WASI |
 //! | [`context`] | plugin contexts and stream contexts: ids and lifecycle |
@@ -21,6 +22,7 @@
 pub mod abi;
 pub mod context;
 mod error;
+mod foreign;
 pub mod guest;
 pub mod host;
 pub mod hostcalls;

@@ -127,6 +127,14 @@ impl<H: Host> PluginContext<H> {
     pub fn is_gone(&self) -> bool {
         self.plugin.vm.try_borrow().is_ok_and(|vm| !vm.has_plugin(self.id, self.key))
     }
+
+    /// Runs `proxy_on_foreign_function`: the proxy calls `function`, a number that it and the guest agree on.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn on_foreign_function(&self, function: u32, arguments: &[u8]) -> Result<(), CallError> {
+        self.plugin.enter(|vm| vm.on_foreign_function(self.id, self.key, function, arguments))
+    }
 }
 
 impl<H: Host> Drop for PluginContext<H> {

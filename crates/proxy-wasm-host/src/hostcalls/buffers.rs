@@ -104,6 +104,10 @@ fn with_buffer<H: Host>(
             let configuration = call.state().options.vm_configuration.clone();
             read(call, &configuration)
         }
+        BufferType::ForeignFunctionArguments => {
+            let arguments = call.state().foreign_arguments.clone().ok_or(Status::NotFound)?;
+            read(call, &arguments)
+        }
         _ => Err(Status::NotFound.into()),
     }
 }

@@ -1,6 +1,7 @@
 //! The hostcalls: what a guest can ask of the host. One file per group, one [table] of all.
 
 mod buffers;
+mod foreign;
 mod headers;
 mod lifecycle;
 mod local_reply;

@@ -5,7 +5,9 @@ use wasmtime::{Caller, Linker};
 use crate::{
     abi::{AbiVersion, Status},
     host::Host,
-    hostcalls::{Call, buffers, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data, time},
+    hostcalls::{
+        Call, buffers, foreign, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data, time,
+    },
     vm::State,
 };
 
@@ -126,7 +128,7 @@ hostcalls! {
     V0_1_0..=V0_2_1 proxy_get_metric(metric: u32, value_out: u32) = metrics::get_metric;
 
     // foreign
-    V0_1_0..=V0_2_1 proxy_call_foreign_function(name: u32, name_size: u32, arguments: u32, arguments_size: u32, pointer_out: u32, size_out: u32) -> Status::NotFound;
+    V0_1_0..=V0_2_1 proxy_call_foreign_function(name: u32, name_size: u32, arguments: u32, arguments_size: u32, pointer_out: u32, size_out: u32) = foreign::call_foreign_function;
 }
 
 #[cfg(test)]

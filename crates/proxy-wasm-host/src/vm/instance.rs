@@ -252,6 +252,24 @@ impl<H: Host> Vm<H> {
         .map(drop)
     }
 
+    /// Runs `proxy_on_foreign_function` in a plugin context.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn on_foreign_function(&mut self, id: u32, key: u64, function: u32, arguments: &[u8]) -> Result<(), CallError> {
+        self.revive()?;
+        if !self.has_plugin(id, key) {
+            return Err(CallError::Gone);
+        }
+        self.store.data_mut().foreign_arguments = Some(Arc::from(arguments));
+        let size = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
+        let result = self.call(id, None, |callbacks, store| {
+            Some(callbacks.foreign_function.as_ref()?.call(store, (id, function, size)))
+        });
+        self.store.data_mut().foreign_arguments = None;
+        result.map(drop)
+    }
+
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.
     pub fn close_stream(&mut self, id: u32) {
         if self.living_stream(id).is_ok() {

@@ -36,6 +36,8 @@ pub(crate) struct State<H: Host> {
     pub close: bool,
     /// Plugin contexts that the guest is done with: they end when the callback has returned.
     pub done: Vec<u32>,
+    /// What `proxy_on_foreign_function`, which runs, was called with.
+    pub foreign_arguments: Option<Arc<[u8]>>,
     /// `proxy_on_vm_start` runs.
     pub starting: bool,
     /// Known once the instance stands.
@@ -69,6 +71,7 @@ impl<H: Host> State<H> {
             reply: None,
             close: false,
             done: Vec::new(),
+            foreign_arguments: None,
             starting: false,
             memory: None,
             allocator: None,

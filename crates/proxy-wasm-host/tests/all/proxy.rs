@@ -8,7 +8,7 @@ use std::{
 
 use proxy_wasm_host::{
     HeaderChange, Host, LoadError, Stream,
-    abi::{HeaderMap, LogLevel, pairs::Pair, property::Value},
+    abi::{HeaderMap, LogLevel, Status, pairs::Pair, property::Value},
     context::{Options, Plugin},
     store::{Dict, InProcess},
     vm::Engine,
@@ -83,6 +83,14 @@ impl Host for Proxy {
 
     fn dict(&self) -> &dyn Dict {
         &*self.dict
+    }
+
+    fn call_foreign_function(&self, _: Option<&Request>, name: &[u8], arguments: &[u8]) -> Result<Vec<u8>, Status> {
+        match name {
+            b"reverse" => Ok(arguments.iter().rev().copied().collect()),
+            b"fail" => Err(Status::InternalFailure),
+            _ => Err(Status::NotFound),
+        }
     }
 }
 

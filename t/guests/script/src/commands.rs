@@ -195,6 +195,11 @@ impl Callback<'_> {
                 "record_metric" => plain(proxy_record_metric(args.int(0)?, args.long(1)?)),
                 "get_metric" => number(proxy_get_metric(args.int(0)?, out(0)), cells_as_u64()),
 
+                "call_foreign" => {
+                    let (name, text) = (args.bytes(0)?, args.text(1));
+                    returned(proxy_call_foreign_function(p(name), s(name), p(&text), s(&text), out(0), out(1)))
+                }
+
                 "set_effective_context" => plain(proxy_set_effective_context(args.int(0)?)),
                 "done" => plain(proxy_done()),
                 "set_tick" => plain(proxy_set_tick_period_milliseconds(args.int(0)?)),
@@ -389,7 +394,17 @@ impl Args<'_> {
     fn buffer(&self, i: usize) -> Result<i32, String> {
         self.one_of(
             i,
-            &["request", "response", "", "", "call_response", "", "vm_configuration", "plugin_configuration"],
+            &[
+                "request",
+                "response",
+                "",
+                "",
+                "call_response",
+                "",
+                "vm_configuration",
+                "plugin_configuration",
+                "foreign_arguments",
+            ],
         )
     }
 }

@@ -31,6 +31,7 @@ const CALLBACKS: &[&str] = &[
     "tick",
     "queue_ready",
     "call_response",
+    "foreign_function",
     "plugin_done",
     "plugin_delete",
     "stream_create",
@@ -140,6 +141,11 @@ extern "C" fn proxy_on_queue_ready(plugin: i32, queue: i32) {
 #[no_mangle]
 extern "C" fn proxy_on_http_call_response(plugin: i32, token: i32, headers: i32, body: i32, trailers: i32) {
     run("call_response", &[plugin, token, headers, body, trailers], 0);
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_foreign_function(plugin: i32, function: i32, size: i32) {
+    run("foreign_function", &[plugin, function, size], 0);
 }
 
 #[no_mangle]
