@@ -38,7 +38,9 @@ _EOC_
             local socket = ngx.socket.tcp()
             assert(socket:connect("127.0.0.1", ngx.var.server_port))
             assert(socket:send("GET /t HTTP/1.0\\r\\n\\r\\n"))
-            ngx.print(assert(socket:receive("*a")):match("\\r\\n\\r\\n(.*)"))
+            local answer = assert(socket:receive("*a"))
+            socket:close()
+            ngx.print(answer:match("\\r\\n\\r\\n(.*)"))
             for _ = 1, 1000 do
                 if io.open("\$TEST_NGINX_SERVER_ROOT/logs/error.log"):read("*a"):find("free http context", 1, true) then
                     return
@@ -146,7 +148,7 @@ done
 --- grep_error_log eval: qr/\[error\] .*?foreign function .*?(?=,)|call_foreign .*? -> \w+/
 --- grep_error_log_out eval
 my $failed = sub { qr/\[error\] .*?foreign function "$_[0]" failed: $_[1]\n.*?call_foreign $_[0] -> INTERNAL_FAILURE\n/ };
-qr/\A${\ join '', map { $failed->(@$_) } (
+qr/\A${\ CORE::join '', map { $failed->(@$_) } (
     [nil_err => 'no luck'], [nil_table => 'table: 0x\w+'], [raises => 'raised'], [raises_table => 'an error without a text'],
     [raises_nil => 'an error without a text'], [number => 'it returned a number'], [no => 'it returned a boolean'],
     [yields => 'attempt to yield across C-call boundary'], [sleeps => 'attempt to yield across C-call boundary'],
@@ -248,7 +250,7 @@ false bad name: a string expected that is not empty, got an empty one
 false bad function: a function or nil expected, got string
 false bad function: a function or nil expected, got table
 false bad function: a function or nil expected, got boolean
-${\ join '', map { $built_in->($_) } qw(compress uncompress clear_route_cache sign verify_signature)}true nil
+${\ CORE::join '', map { $built_in->($_) } qw(compress uncompress clear_route_cache sign verify_signature)}true nil
 true nil
 true nil
 true nil
