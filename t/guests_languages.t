@@ -209,7 +209,6 @@ ticked
 
 
 === TEST 10: C: counts in shared data and in a metric
---- SKIP until both are built
 --- load: c c
 --- conf: hello
 --- request

@@ -6,3 +6,4 @@ mod lifecycle;
 mod load;
 mod proxy;
 mod reentry;
+mod statuses;
