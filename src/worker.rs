@@ -34,6 +34,11 @@ struct Worker {
     periods: RefCell<VecDeque<(u64, u32)>>,
     /// How many timers there have been.
     timers: Cell<u64>,
+    /// The timer that polls queues; 0 when there is none.
+    queue_timer: Cell<u64>,
+    /// Queues are to be watched, and there is no timer for it.
+    queues_wanted: Cell<bool>,
+    queue_poll: Cell<QueuePoll>,
     /// There is something that only Lua can do.
     pending: Cell<bool>,
 }
@@ -53,11 +58,25 @@ pub struct Bodies {
     pub response: bool,
 }
 
+/// Whether queues are polled besides the regular polls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QueuePoll {
+    None,
+    /// Lua is to start a timer for it.
+    Wanted,
+    Started,
+}
+
+/// The index of a timer that polls queues: no plugin context has it.
+const QUEUES: usize = u32::MAX as usize;
+/// The time between polls of queues, in milliseconds.
+const QUEUE_PERIOD: u32 = 100;
+
 /// A timer that Lua is to start.
 pub struct Timer {
-    /// Milliseconds until it fires, > 0.
+    /// Milliseconds until it fires.
     pub period: u32,
-    /// The index of the plugin context.
+    /// The index of the plugin context, or [`QUEUES`].
     pub index: usize,
     /// Tells it from every other timer of this process.
     pub number: u64,
@@ -120,6 +139,9 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     retired: RefCell::new(Vec::new()),
     periods: RefCell::new(VecDeque::new()),
     timers: Cell::new(0),
+    queue_timer: Cell::new(0),
+    queues_wanted: Cell::new(false),
+    queue_poll: Cell::new(QueuePoll::None),
     pending: Cell::new(false),
 });
 
@@ -185,8 +207,27 @@ pub fn set_tick_period(key: u64, period: u32) {
     WORKER.pending.set(true);
 }
 
+/// Has queues polled from now on.
+pub fn watch_queues() {
+    if WORKER.queue_timer.get() == 0 {
+        WORKER.queues_wanted.set(true);
+        WORKER.pending.set(true);
+    }
+}
+
+/// Has queues polled at once, if they are polled at all.
+pub fn poll_queues_soon() {
+    if WORKER.queue_timer.get() != 0 && WORKER.queue_poll.get() == QueuePoll::None {
+        WORKER.queue_poll.set(QueuePoll::Wanted);
+        WORKER.pending.set(true);
+    }
+}
+
 /// The next timer that Lua is to start; `None` when nothing is pending any more.
 pub fn next_timer() -> Option<Timer> {
+    if let Some(timer) = WORKER.next_queue_timer() {
+        return Some(timer);
+    }
     let contexts = WORKER.contexts.borrow();
     while let Some((key, period)) = { WORKER.periods.borrow_mut().pop_front() } {
         let index = contexts.iter().position(|slot| slot.as_ref().is_some_and(|handle| handle.context.key() == key));
@@ -208,6 +249,9 @@ pub fn next_timer() -> Option<Timer> {
 /// Runs `proxy_on_tick` for a timer that fired. Returns whether it is to be started again: not when the plugin context is
 /// gone, or has another timer or none by now.
 pub fn on_timer(index: usize, number: u64) -> bool {
+    if index == QUEUES {
+        return WORKER.poll_queues(number);
+    }
     let Some(handle) = WORKER.handle(index).filter(|handle| handle.timer.get() == number) else { return false };
     // Why it failed is in the log; the next one may find a new instance.
     let _ = handle.context.on_tick();
@@ -390,6 +434,43 @@ impl Worker {
         if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
             open.reply = Some(ResponseReply { key: handle.context.key(), body });
         }
+    }
+
+    fn next_queue_timer(&self) -> Option<Timer> {
+        let number = self.timers.get() + 1;
+        let period = if self.queues_wanted.take() {
+            self.queue_timer.set(number);
+            QUEUE_PERIOD
+        } else if self.queue_poll.get() == QueuePoll::Wanted {
+            self.queue_poll.set(QueuePoll::Started);
+            0
+        } else {
+            return None;
+        };
+        self.timers.set(number);
+        Some(Timer { period, index: QUEUES, number })
+    }
+
+    /// Returns whether the timer is to be started again: not one that polls once, nor when nothing waits for a queue.
+    fn poll_queues(&self, number: u64) -> bool {
+        self.queue_poll.set(QueuePoll::None);
+        // A timer without delay fires also in a worker that is about to end: its messages are for the others.
+        if !process_goes_on() {
+            return false;
+        }
+        let handles: Vec<Rc<Handle>> = self.contexts.borrow().iter().flatten().cloned().collect();
+        let polls: Vec<vm::QueuePoll> = handles.iter().map(|handle| handle.context.poll_queues()).collect();
+        drop(handles);
+        self.forget_retired();
+        let is_watch = self.queue_timer.get() == number;
+        let is_used = polls.iter().any(|poll| *poll != vm::QueuePoll::Unused);
+        if polls.contains(&vm::QueuePoll::More) {
+            poll_queues_soon();
+        }
+        if is_watch && !is_used {
+            self.queue_timer.set(0);
+        }
+        is_watch && is_used
     }
 
     fn expects_other_body(&self, request: Request) -> bool {

@@ -54,6 +54,14 @@ impl Host for Nginx {
         worker::set_tick_period(plugin_context, period);
     }
 
+    fn watch_queues(&self) {
+        worker::watch_queues();
+    }
+
+    fn poll_queues_soon(&self) {
+        worker::poll_queues_soon();
+    }
+
     fn dict(&self) -> &dyn Dict {
         shdict::dict()
     }

@@ -26,6 +26,13 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// A guest may ask for it before its plugin context is there for the proxy: in `proxy_on_vm_start` and `proxy_on_configure`.
     fn set_tick_period(&self, plugin_context: u64, period: u32);
 
+    /// Has [`PluginContext::poll_queues`](crate::context::PluginContext::poll_queues) called for all plugin contexts from now on,
+    /// some times a second, as long as one of them waits for a queue.
+    fn watch_queues(&self);
+
+    /// As [`Self::watch_queues`] where that goes on already, once and soon: there is a message.
+    fn poll_queues_soon(&self);
+
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;
 

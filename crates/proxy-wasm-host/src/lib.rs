@@ -9,7 +9,7 @@
 //! | [`hostcalls`] | what a guest can ask of the host, one file per group, and the table of all |
 //! | [`vm`] | the engine, compiled modules, instances, WASI |
 //! | [`context`] | plugin contexts and stream contexts: ids and lifecycle |
-//! | [`store`] | what plugins share: shared data, metrics |
+//! | [`store`] | what plugins share: shared data, queues, metrics |
 //! | [`host`] | what a proxy implements |
 //!
 //! A plugin is loaded once per worker ([`vm::Engine::load`]), configured as often as the proxy has configurations for it

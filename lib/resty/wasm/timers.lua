@@ -1,4 +1,4 @@
---- Runs proxy_on_tick.
+--- Runs proxy_on_tick and proxy_on_queue_ready.
 
 local native_module = require("resty.wasm.native_module")
 
@@ -12,7 +12,7 @@ local on_timer
 local function start(period, index, number)
     local ok, err = timer_at(period / 1000, on_timer, period, index, number)
     if not ok and not ngx.worker.exiting() then
-        ngx.log(ngx.ERR, "proxy_on_tick is not called any more: failed to create a timer: ", err)
+        ngx.log(ngx.ERR, "proxy_on_tick or proxy_on_queue_ready is not called any more: failed to create a timer: ", err)
     end
 end
 

@@ -38,6 +38,8 @@ pub(crate) struct PluginEntry {
     free_stream_ids: VecDeque<u32>,
     /// How many stream contexts are open.
     pub open_streams: usize,
+    /// The queues that it has registered: it is told of their messages.
+    pub queues: Vec<u32>,
     pub end: End,
 }
 
@@ -82,6 +84,7 @@ impl<S> Contexts<S> {
             configuration,
             free_stream_ids: VecDeque::new(),
             open_streams: 0,
+            queues: Vec::new(),
             end: End::None,
         };
         self.plugins.insert(id, entry);
@@ -132,6 +135,12 @@ impl<S> Contexts<S> {
     /// The plugin context that `id` is or belongs to.
     pub fn plugin_of(&self, id: u32) -> Option<&PluginEntry> {
         self.plugins.get(&self.plugin_id_of(id))
+    }
+
+    /// As [`Self::plugin_of`], to be changed.
+    pub fn plugin_of_mut(&mut self, id: u32) -> Option<&mut PluginEntry> {
+        let id = self.plugin_id_of(id);
+        self.plugins.get_mut(&id)
     }
 
     /// Whether a context of this id lives.

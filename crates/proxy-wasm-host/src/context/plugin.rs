@@ -4,7 +4,7 @@ use super::Patience;
 use crate::{
     error::CallError,
     host::Host,
-    vm::{Event, Outcome, Vm},
+    vm::{Event, Outcome, QueuePoll, Vm},
 };
 
 /// A loaded plugin. It lives as long as a handle or one of its contexts.
@@ -115,6 +115,11 @@ impl<H: Host> PluginContext<H> {
     /// When the guest traps.
     pub fn on_tick(&self) -> Result<(), CallError> {
         self.plugin.enter(|vm| vm.on_tick(self.id, self.key))
+    }
+
+    /// Runs `proxy_on_queue_ready` for messages that nobody was told of, of queues that the guest has registered.
+    pub fn poll_queues(&self) -> QueuePoll {
+        self.plugin.enter(|vm| Ok(vm.poll_queues(self.id, self.key))).unwrap_or(QueuePoll::Idle)
     }
 
     /// Nobody needs the context any more: it ends as soon as its last stream context has ended and the guest is done with it,

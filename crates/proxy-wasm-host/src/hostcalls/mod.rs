@@ -10,6 +10,7 @@ mod metrics;
 mod missing;
 mod properties;
 mod shared_data;
+mod shared_queue;
 pub mod table;
 mod time;
 

@@ -6,7 +6,8 @@ use crate::{
     abi::{AbiVersion, Status},
     host::Host,
     hostcalls::{
-        Call, buffers, foreign, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data, time,
+        Call, buffers, foreign, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data,
+        shared_queue, time,
     },
     vm::State,
 };
@@ -116,10 +117,10 @@ hostcalls! {
     V0_1_0..=V0_2_1 proxy_set_shared_data(key: u32, key_size: u32, value: u32, value_size: u32, cas: u32) = shared_data::set_shared_data;
 
     // shared queue
-    V0_1_0..=V0_2_1 proxy_register_shared_queue(name: u32, name_size: u32, queue_out: u32) -> Status::Ok;
-    V0_1_0..=V0_2_1 proxy_resolve_shared_queue(vm_id: u32, vm_id_size: u32, name: u32, name_size: u32, queue_out: u32) -> Status::NotFound;
-    V0_1_0..=V0_2_1 proxy_enqueue_shared_queue(queue: u32, value: u32, value_size: u32) -> Status::NotFound;
-    V0_1_0..=V0_2_1 proxy_dequeue_shared_queue(queue: u32, pointer_out: u32, size_out: u32) -> Status::NotFound;
+    V0_1_0..=V0_2_1 proxy_register_shared_queue(name: u32, name_size: u32, queue_out: u32) = shared_queue::register_shared_queue;
+    V0_1_0..=V0_2_1 proxy_resolve_shared_queue(vm_id: u32, vm_id_size: u32, name: u32, name_size: u32, queue_out: u32) = shared_queue::resolve_shared_queue;
+    V0_1_0..=V0_2_1 proxy_enqueue_shared_queue(queue: u32, value: u32, value_size: u32) = shared_queue::enqueue_shared_queue;
+    V0_1_0..=V0_2_1 proxy_dequeue_shared_queue(queue: u32, pointer_out: u32, size_out: u32) = shared_queue::dequeue_shared_queue;
 
     // metrics
     V0_1_0..=V0_2_1 proxy_define_metric(metric_type: u32, name: u32, name_size: u32, metric_out: u32) = metrics::define_metric;

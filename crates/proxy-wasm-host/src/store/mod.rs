@@ -5,6 +5,7 @@ mod in_process;
 mod lock;
 mod metrics;
 mod prometheus;
+pub(crate) mod queues;
 mod shared_data;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::{
     guest::{Allocator, Callbacks},
     host::{Host, Stream},
     hostcalls::LocalReply,
+    store::queues,
     vm::{Module, State},
 };
 
@@ -45,6 +46,20 @@ pub enum Outcome {
     /// End the stream without an answer.
     Close,
 }
+
+/// What a plugin context's queues have after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueuePoll {
+    /// The plugin context waits for no queue: there is nothing to poll.
+    Unused,
+    /// Nothing that it is to be told of.
+    Idle,
+    /// More than it was told of at once.
+    More,
+}
+
+/// How often a poll tells of messages of one queue: other events of the proxy wait meanwhile.
+const MOST_MESSAGES_AT_ONCE: usize = 256;
 
 /// Whether a callback's action holds the body back: `StopIterationAndBuffer` and `StopIterationAndWatermark`.
 fn holds_back(action: u32) -> bool {
@@ -298,6 +313,34 @@ impl<H: Host> Vm<H> {
             return Err(CallError::Gone);
         }
         self.call(id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id))).map(drop)
+    }
+
+    /// Runs `proxy_on_queue_ready` for messages that nobody was told of.
+    pub fn poll_queues(&mut self, id: u32, key: u64) -> QueuePoll {
+        let plugin = self.store.data().contexts.plugins.get(&id).filter(|plugin| plugin.key == key);
+        let has_callback = self.callbacks.as_ref().is_none_or(|callbacks| callbacks.queue_ready.is_some());
+        let Some(plugin) = plugin.filter(|plugin| has_callback && !plugin.queues.is_empty()) else {
+            return QueuePoll::Unused;
+        };
+        let mut poll = QueuePoll::Idle;
+        for queue in plugin.queues.clone() {
+            let mut told = 0;
+            while told < MOST_MESSAGES_AT_ONCE && queues::claim(self.store.data().host.dict(), queue) {
+                if self.on_queue_ready(id, queue).is_err() {
+                    return QueuePoll::Idle;
+                }
+                told += 1;
+            }
+            if told == MOST_MESSAGES_AT_ONCE {
+                poll = QueuePoll::More;
+            }
+        }
+        poll
+    }
+
+    fn on_queue_ready(&mut self, id: u32, queue: u32) -> Result<(), CallError> {
+        self.revive()?;
+        self.call(id, None, |callbacks, store| Some(callbacks.queue_ready.as_ref()?.call(store, (id, queue)))).map(drop)
     }
 
     /// Whether a plugin context lives.

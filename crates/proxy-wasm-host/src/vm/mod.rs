@@ -9,6 +9,6 @@ mod wasi;
 
 pub use engine::Engine;
 pub(crate) use instance::Vm;
-pub use instance::{Event, Outcome};
+pub use instance::{Event, Outcome, QueuePoll};
 pub(crate) use module::Module;
 pub(crate) use state::State;

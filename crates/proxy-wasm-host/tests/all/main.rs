@@ -5,5 +5,6 @@ mod hostcalls;
 mod lifecycle;
 mod load;
 mod proxy;
+mod queues;
 mod reentry;
 mod statuses;

@@ -24,6 +24,10 @@ pub struct Proxy {
     hook: Arc<Mutex<Option<Hook>>>,
     /// The plugin contexts and periods that were asked for.
     pub ticks: Arc<Mutex<Vec<(u64, u32)>>>,
+    /// How often queues were asked to be watched.
+    pub queue_watches: Arc<Mutex<usize>>,
+    /// How often queues were asked to be polled soon.
+    pub queue_polls: Arc<Mutex<usize>>,
 }
 
 impl Default for Proxy {
@@ -33,6 +37,8 @@ impl Default for Proxy {
             log: Arc::default(),
             hook: Arc::default(),
             ticks: Arc::default(),
+            queue_watches: Arc::default(),
+            queue_polls: Arc::default(),
         }
     }
 }
@@ -79,6 +85,14 @@ impl Host for Proxy {
 
     fn set_tick_period(&self, plugin_context: u64, period: u32) {
         self.ticks.lock().unwrap().push((plugin_context, period));
+    }
+
+    fn watch_queues(&self) {
+        *self.queue_watches.lock().unwrap() += 1;
+    }
+
+    fn poll_queues_soon(&self) {
+        *self.queue_polls.lock().unwrap() += 1;
     }
 
     fn dict(&self) -> &dyn Dict {

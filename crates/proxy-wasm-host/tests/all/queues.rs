@@ -1,0 +1,135 @@
+//! Queues: who is told of messages, and what becomes of one that the guest has no memory for.
+
+use proxy_wasm_host::vm::{Event, QueuePoll};
+
+use crate::proxy::{Proxy, Request};
+
+/// Registers the queue "q" in `proxy_on_configure`, enqueues in `proxy_on_request_headers`, and in `proxy_on_queue_ready` dequeues
+/// and logs the message.
+const GUEST: &str = r#"(module
+    (import "env" "proxy_register_shared_queue" (func $register (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_dequeue_shared_queue" (func $dequeue (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "q")
+    (data (i32.const 8) "message")
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $register (i32.const 0) (i32.const 1) (i32.const 16))) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $enqueue (i32.load (i32.const 16)) (i32.const 8) (i32.const 7))) (i32.const 0))
+    (func (export "proxy_on_queue_ready") (param i32 i32)
+        (if (i32.ne (local.get 1) (i32.load (i32.const 16))) (then unreachable))
+        (if (i32.ne (i32.const 0) (call $dequeue (local.get 1) (i32.const 20) (i32.const 24))) (then return))
+        (drop (call $log (i32.const 2) (i32.load (i32.const 20)) (i32.load (i32.const 24))))))"#;
+
+fn enqueue(plugin: &proxy_wasm_host::context::Plugin<Proxy>, stream: u32, times: usize) {
+    for _ in 0..times {
+        plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
+    }
+}
+
+fn messages(proxy: &Proxy) -> usize {
+    proxy.take_log().into_iter().filter(|line| line == "message").count()
+}
+
+#[test]
+fn a_registered_plugin_context_is_told_of_each_message() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(GUEST).unwrap();
+    assert_eq!(*proxy.queue_watches.lock().unwrap(), 0);
+    let context = plugin.configure(b"conf").unwrap();
+    assert_eq!(*proxy.queue_watches.lock().unwrap(), 1);
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+
+    let stream = context.open_stream(Request::default()).unwrap();
+    enqueue(&plugin, stream, 3);
+    assert_eq!(*proxy.queue_polls.lock().unwrap(), 3);
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+    assert_eq!(messages(&proxy), 3);
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+    assert_eq!(messages(&proxy), 0);
+}
+
+#[test]
+fn many_messages_are_told_of_in_several_polls() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(GUEST).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    enqueue(&plugin, stream, 1000);
+    assert_eq!(context.poll_queues(), QueuePoll::More);
+    assert!(messages(&proxy) < 1000);
+    enqueue(&plugin, stream, 0);
+    while context.poll_queues() == QueuePoll::More {}
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+}
+
+#[test]
+fn of_two_virtual_machines_one_is_told() {
+    let proxy = Proxy::default();
+    let (one, other) = (proxy.load(GUEST).unwrap(), proxy.load(GUEST).unwrap());
+    let (first, second) = (one.configure(b"conf").unwrap(), other.configure(b"conf").unwrap());
+    let stream = first.open_stream(Request::default()).unwrap();
+    enqueue(&one, stream, 1);
+    second.poll_queues();
+    first.poll_queues();
+    assert_eq!(messages(&proxy), 1);
+}
+
+#[test]
+fn without_a_queue_or_without_the_callback_nothing_is_polled() {
+    for guest in
+        [GUEST.replace("proxy_on_queue_ready", "proxy_on_other"), GUEST.replace("proxy_on_configure", "proxy_on_other")]
+    {
+        let plugin = Proxy::default().load(&guest).unwrap();
+        assert_eq!(plugin.configure(b"conf").unwrap().poll_queues(), QueuePoll::Unused);
+    }
+}
+
+#[test]
+fn a_message_that_the_guest_has_no_memory_for_stays_in_the_queue() {
+    let proxy = Proxy::default();
+    let poor = GUEST.replace("(i32.const 4096)", "(i32.const 0)");
+    let plugin = proxy.load(&poor).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    enqueue(&plugin, stream, 1);
+    context.poll_queues();
+    assert!(proxy.logged("no memory"));
+    drop(context);
+
+    let plugin = proxy.load(GUEST).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    enqueue(&plugin, stream, 1);
+    context.poll_queues();
+    // The one before is the first; the other waits for whoever asks.
+    assert_eq!(messages(&proxy), 1);
+    enqueue(&plugin, stream, 1);
+    context.poll_queues();
+    assert_eq!(messages(&proxy), 1);
+}
+
+#[test]
+fn after_a_trap_a_new_instance_is_told() {
+    let proxy = Proxy::default();
+    let trapping = GUEST.replace(
+        "(if (i32.ne (local.get 1)",
+        "(if (i32.eqz (i32.load (i32.const 32))) (then (i32.store (i32.const 16) (i32.const 0)) unreachable)) (if (i32.ne (local.get 1)",
+    );
+    let plugin = proxy.load(&trapping).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    enqueue(&plugin, stream, 2);
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+    assert!(proxy.logged("failed to call function"));
+    proxy.take_log();
+    // The instance is gone, its plugin context is not: the second message is told of in a new one, which traps, too.
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+    assert!(proxy.logged("failed to call function"));
+    proxy.take_log();
+    assert_eq!(context.poll_queues(), QueuePoll::Idle);
+    assert!(!proxy.logged("failed to call function"));
+}
