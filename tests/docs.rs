@@ -6,6 +6,8 @@ mod attributes;
 
 use std::{fmt::Write, path::Path};
 
+use proxy_wasm_host::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
+
 use attributes::{ATTRIBUTES, Certificate, Headers, Source};
 
 const BEGIN: &str = "<!-- begin generated -->\n";
@@ -34,6 +36,20 @@ fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: impl IntoIterator<It
         let _ = writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     text
+}
+
+#[test]
+fn abi() {
+    let hostcalls = HOSTCALLS.iter().map(|hostcall| {
+        let (first, last) = hostcall.versions;
+        let mark = |version| if (first..=last).contains(&version) { "✓" } else { "" }.to_owned();
+        let [v0_1_0, v0_2_0, v0_2_1] = AbiVersion::ALL.map(mark);
+        let here = hostcall.missing.map_or("built".into(), |status| format!("not built yet, answers `{status:?}`"));
+        [format!("`{}`", hostcall.name), v0_1_0, v0_2_0, v0_2_1, here]
+    });
+    let callbacks = CALLBACKS.iter().map(|name| [format!("`{name}`")]);
+    let hostcalls = table(["hostcall", "0.1.0", "0.2.0", "0.2.1", "here"], hostcalls);
+    check_generated("abi.md", &[hostcalls, table(["callback that is called"], callbacks)].join("\n"));
 }
 
 #[test]

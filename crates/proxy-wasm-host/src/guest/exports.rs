@@ -2,46 +2,43 @@ use wasmtime::{AsContext, AsContextMut, Func, Instance, TypedFunc, WasmParams, W
 
 use crate::error::LoadError;
 
-/// The callbacks that a module exports, resolved once. A callback that is absent is not called.
-pub(crate) struct Callbacks {
-    pub context_create: Option<TypedFunc<(u32, u32), ()>>,
-    pub vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    pub configure: Option<TypedFunc<(u32, u32), u32>>,
-    pub tick: Option<TypedFunc<u32, ()>>,
-    pub request_headers: Option<HeadersCallback>,
-    pub request_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub response_headers: Option<HeadersCallback>,
-    pub response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub response_trailers: Option<TypedFunc<(u32, u32), u32>>,
-    pub foreign_function: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub queue_ready: Option<TypedFunc<(u32, u32), ()>>,
-    pub done: Option<TypedFunc<u32, u32>>,
-    pub log: Option<TypedFunc<u32, ()>>,
-    pub delete: Option<TypedFunc<u32, ()>>,
+/// Each callback: where its function is kept, its type, and how it is found.
+macro_rules! callbacks {
+    ($($callback:ident: $type:ty = $find:ident($name:literal $(, $signature:literal)?);)*) => {
+        /// The callbacks that a module exports, resolved once. A callback that is absent is not called.
+        pub(crate) struct Callbacks {
+            $(pub $callback: Option<$type>,)*
+        }
+
+        /// The names of all callbacks that are called, in the order of a stream's life.
+        pub const CALLBACKS: &[&str] = &[$($name),*];
+
+        impl Callbacks {
+            /// # Errors
+            /// When an export has the name of a callback and not its type.
+            pub fn resolve(instance: &Instance, mut store: impl AsContextMut) -> Result<Self, LoadError> {
+                let mut exports = Exports { instance, store: &mut store };
+                Ok(Self { $($callback: exports.$find($name $(, $signature)?)?,)* })
+            }
+        }
+    };
 }
 
-impl Callbacks {
-    /// # Errors
-    /// When an export has the name of a callback and not its type.
-    pub fn resolve(instance: &Instance, mut store: impl AsContextMut) -> Result<Self, LoadError> {
-        let mut exports = Exports { instance, store: &mut store };
-        Ok(Self {
-            context_create: exports.callback("proxy_on_context_create", "(i32, i32)")?,
-            vm_start: exports.callback("proxy_on_vm_start", "(i32, i32) -> i32")?,
-            configure: exports.callback("proxy_on_configure", "(i32, i32) -> i32")?,
-            tick: exports.callback("proxy_on_tick", "(i32)")?,
-            request_headers: exports.headers_callback("proxy_on_request_headers")?,
-            request_body: exports.callback("proxy_on_request_body", "(i32, i32, i32) -> i32")?,
-            response_headers: exports.headers_callback("proxy_on_response_headers")?,
-            response_body: exports.callback("proxy_on_response_body", "(i32, i32, i32) -> i32")?,
-            response_trailers: exports.callback("proxy_on_response_trailers", "(i32, i32) -> i32")?,
-            foreign_function: exports.callback("proxy_on_foreign_function", "(i32, i32, i32)")?,
-            queue_ready: exports.callback("proxy_on_queue_ready", "(i32, i32)")?,
-            done: exports.callback("proxy_on_done", "(i32) -> i32")?,
-            log: exports.callback("proxy_on_log", "(i32)")?,
-            delete: exports.callback("proxy_on_delete", "(i32)")?,
-        })
-    }
+callbacks! {
+    context_create: TypedFunc<(u32, u32), ()> = callback("proxy_on_context_create", "(i32, i32)");
+    vm_start: TypedFunc<(u32, u32), u32> = callback("proxy_on_vm_start", "(i32, i32) -> i32");
+    configure: TypedFunc<(u32, u32), u32> = callback("proxy_on_configure", "(i32, i32) -> i32");
+    tick: TypedFunc<u32, ()> = callback("proxy_on_tick", "(i32)");
+    request_headers: HeadersCallback = headers_callback("proxy_on_request_headers");
+    request_body: TypedFunc<(u32, u32, u32), u32> = callback("proxy_on_request_body", "(i32, i32, i32) -> i32");
+    response_headers: HeadersCallback = headers_callback("proxy_on_response_headers");
+    response_body: TypedFunc<(u32, u32, u32), u32> = callback("proxy_on_response_body", "(i32, i32, i32) -> i32");
+    response_trailers: TypedFunc<(u32, u32), u32> = callback("proxy_on_response_trailers", "(i32, i32) -> i32");
+    foreign_function: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_foreign_function", "(i32, i32, i32)");
+    queue_ready: TypedFunc<(u32, u32), ()> = callback("proxy_on_queue_ready", "(i32, i32)");
+    done: TypedFunc<u32, u32> = callback("proxy_on_done", "(i32) -> i32");
+    log: TypedFunc<u32, ()> = callback("proxy_on_log", "(i32)");
+    delete: TypedFunc<u32, ()> = callback("proxy_on_delete", "(i32)");
 }
 
 /// `proxy_on_request_headers` and `proxy_on_response_headers`, whose arity depends on the ABI version.

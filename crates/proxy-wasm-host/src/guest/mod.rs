@@ -3,5 +3,6 @@
 mod exports;
 mod memory;
 
+pub use exports::CALLBACKS;
 pub(crate) use exports::{Allocator, Callbacks};
 pub use memory::GuestMemory;
