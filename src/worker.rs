@@ -279,7 +279,9 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     let id = match WORKER.find(request, handle.context.key()) {
         Found::Stream(id) => id,
         Found::Replied => return Ok(WORKER.rest_of_reply(&handle, request, event)),
-        Found::Nothing if request.phase() == Some(Phase::LOG) => return on_event_at_the_end(&handle, request, event),
+        Found::Nothing if !request.phase().is_some_and(Phase::has_cleanup) => {
+            return on_event_without_end(&handle, request, event);
+        }
         Found::Nothing => WORKER.start_stream(&handle, request)?,
     };
     let outcome = handle.context.plugin().on_event(id, request, event)?;
@@ -356,9 +358,9 @@ fn replace_response(request: Request, reply: &LocalReply) {
     ask_for_body(request, b"wasm_process_resp_body");
 }
 
-/// In the log phase nothing tells when the request ends any more: the stream context lives for the one callback.
-/// Nothing can be done about the response any more.
-fn on_event_at_the_end(handle: &Handle, request: Request, event: Event) -> Result<Outcome, CallError> {
+/// Where nothing tells when the request ends the stream context lives for the one callback. There is no response that anything
+/// could be done about.
+fn on_event_without_end(handle: &Handle, request: Request, event: Event) -> Result<Outcome, CallError> {
     let id = handle.context.open_stream(request.without_body())?;
     let outcome = handle.context.plugin().on_event(id, request, event);
     handle.context.plugin().close_stream(id);

@@ -394,7 +394,8 @@ exited with code 0
                 local stat = io.open("/proc/" .. victim .. "/stat")
                 local gone = not stat
                 if stat then
-                    gone = stat:read("*a"):find(") Z ", 1, true) ~= nil
+                    local text = stat:read("*a")   -- nil when it goes right now
+                    gone = not text or text:find(") Z ", 1, true) ~= nil
                     stat:close()
                 end
                 ngx.sleep(0.001)

@@ -348,7 +348,39 @@ ran twice
 
 
 
-=== TEST 12: require opens no library, load does
+=== TEST 12: a stream context that init_worker_by_lua opens ends with its callback, and is none of a later request's
+--- http_config
+    init_worker_by_lua_block {
+        local handles = require("handles")
+        handles.used = handles.ctx("request_headers: args\nresponse_headers: args\ndelete: args")
+        assert(handles.wasm.on_http_request_headers(handles.used))
+        assert(handles.wasm.on_http_response_headers(handles.used))
+        for _ = 1, 3 do
+            assert(ngx.timer.at(0, function() assert(handles.wasm.on_http_request_headers(handles.used)) end))
+        end
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local handles = require("handles")
+            repeat ngx.sleep(0.001) until ngx.timer.pending_count() + ngx.timer.running_count() == 0
+            local log = io.open("$TEST_NGINX_SERVER_ROOT/logs/error.log"):read("*a")
+            local function count(pattern) return select(2, log:gsub(pattern, "")) end
+            ngx.say(count("create http context 2"), " created, ", count("free http context 2"), " ended, ",
+                    count("delete 2: args"), " told of it")
+            assert(handles.wasm.on_http_request_headers(handles.used))
+        }
+    }
+--- response_body
+5 created, 5 ended, 5 told of it
+--- error_log
+delete 2: args -> OK 2, client
+--- no_error_log
+[error]
+
+
+
+=== TEST 13: require opens no library, load does
 --- init
         local is_mapped = require("is_mapped")
         local before = is_mapped()
@@ -376,7 +408,7 @@ true
 
 
 
-=== TEST 13: both names are one module
+=== TEST 14: both names are one module
 --- config
     location = /t {
         content_by_lua_block {
@@ -401,7 +433,7 @@ register_foreign_function
 
 
 
-=== TEST 14: the stream subsystem is refused before the library is opened
+=== TEST 15: the stream subsystem is refused before the library is opened
 --- init
         -- what this nginx does not have
         local allows_subsystem = require("resty.core.base").allows_subsystem
@@ -426,7 +458,7 @@ false
 
 
 
-=== TEST 15: without the library load says where it was searched for, and with a broken one why it can't be opened
+=== TEST 16: without the library load says where it was searched for, and with a broken one why it can't be opened
 --- user_files
 >>> native.so
 this is no library

@@ -30,10 +30,19 @@ unsafe impl Send for Request {}
 pub struct Phase(c_int);
 
 impl Phase {
-    /// `log_by_lua*`: cleanup handlers that are added now do not run any more.
-    pub const LOG: Self = Self(0x10);
+    /// `log_by_lua*`
+    const LOG: Self = Self(0x10);
+    /// `init_worker_by_lua*`
+    const INIT_WORKER: Self = Self(0x100);
+    /// `exit_worker_by_lua*`
+    const EXIT_WORKER: Self = Self(0x2000);
     /// `header_filter_by_lua*`
     pub const HEADER_FILTER: Self = Self(0x20);
+
+    /// Whether cleanup handlers that are added now run when the request ends.
+    pub fn has_cleanup(self) -> bool {
+        ![Self::LOG, Self::INIT_WORKER, Self::EXIT_WORKER].contains(&self)
+    }
 }
 
 impl Request {
