@@ -91,12 +91,18 @@ impl<'a> Headers<'a> {
     #[inline]
     pub fn count_and_find(mut self, name: &[u8]) -> (u32, bool) {
         let (mut count, mut found) = (0, false);
-        while let Some(element) = self.next_element() {
+        while let Some(part) = self.part {
+            for index in 0..part.count {
+                // SAFETY: as in `at`.
+                let element = unsafe { &*part.elements.add(index * self.list.element_size).cast::<Element>() };
+                count += u32::from(element.hash != 0);
+                if element.key_size == name.len() && element.hash != 0 && !found {
+                    // SAFETY: as in `at`.
+                    found = unsafe { slice(element.key, element.key_size) }.eq_ignore_ascii_case(name);
+                }
+            }
             // SAFETY: as in `at`.
-            let element = unsafe { &*element };
-            count += 1;
-            found |= element.key_size == name.len()
-                && unsafe { slice(element.key, element.key_size) }.eq_ignore_ascii_case(name);
+            self.part = unsafe { part.next.as_ref() };
         }
         (count, found)
     }
