@@ -88,7 +88,7 @@ $ENV{TEST_NGINX_HTML_DIR} ||= html_dir();
 add_block_preprocessor(sub {
     my ($block) = @_;
     my $pwd = cwd();
-    $block->set_value(http_config => qq{    lua_package_path "$pwd/lib/?.lua;;";\n$BACKEND} . ($block->http_config // ''));
+    $block->set_value(http_config => qq{    lua_package_path "$pwd/lib/?.lua;$pwd/t/lib/?.lua;;";\n$BACKEND} . ($block->http_config // ''));
     default_request($block);
     default_no_error_log($block);
     default_shutdown_log($block);

@@ -6,17 +6,7 @@ workers(2);
 
 # `require("client")(URI)` is a request on a connection of its own; it returns the response's body.
 # `--- in_master` and `--- in_worker` are Lua code of init_by_lua and init_worker_by_lua with `wasm`, and `load(GUEST)`.
-my $client = <<'_EOC_';
-        package.preload.client = function()
-            return function(uri)
-                local socket = ngx.socket.tcp()
-                assert(socket:connect("127.0.0.1", "$TEST_NGINX_SERVER_PORT"))
-                assert(socket:send("GET " .. uri .. " HTTP/1.0\r\nHost: localhost\r\n\r\n"))
-                local response = socket:receive("*a")
-                socket:close()
-                return response and response:match("\r\n\r\n(.*)")
-            end
-        end
+my $error_log = <<'_EOC_';
         package.preload.error_log = function()
             return function() return io.open("$TEST_NGINX_SERVER_ROOT/logs/error.log"):read("*a") end
         end
@@ -30,7 +20,7 @@ _EOC_
 add_block_preprocessor(sub {
     my ($block) = @_;
     my ($master, $worker) = map { $_ ? $wasm . $_->[0] : '' } map { delete $block->{$_} } qw(in_master in_worker);
-    $block->set_value(http_config => "lua_shared_dict shared 1m;\ninit_by_lua_block {\n$client$master}\n"
+    $block->set_value(http_config => "lua_shared_dict shared 1m;\ninit_by_lua_block {\n$error_log$master}\n"
         . "init_worker_by_lua_block {\n$worker}\n" . ($block->http_config // ''));
 });
 

@@ -17,16 +17,6 @@ my $lua = <<'_EOC_';
                 return wasm.on_http_request_headers(ctx)
             end
         end
-        package.preload.client = function()
-            return function(uri)
-                local socket = ngx.socket.tcp()
-                assert(socket:connect("127.0.0.1", "$TEST_NGINX_SERVER_PORT"))
-                assert(socket:send("GET " .. uri .. " HTTP/1.0\r\nHost: localhost\r\n\r\n"))
-                local response = socket:receive("*a")
-                socket:close()
-                return response and response:match("\r\n\r\n(.*)")
-            end
-        end
     }
 _EOC_
 

@@ -7,38 +7,12 @@ workers(3);
 # `--- script` is a configuration of `script`, run at once by one request. `require("run")(SCRIPT, VM_ID, OPTIONS)` does the same.
 # `require("client")(URI)` is a request on a connection of its own; it returns the response's body.
 # `--- in_master` is Lua code of init_by_lua; `--- dict` is the directive, by default `lua_shared_dict resty_wasm 1m;`.
-my $lua = <<'_EOC_';
-    init_by_lua_block {
-        package.preload.run = function()
-            return function(script, vm_id, options)
-                local wasm = require("resty.proxy-wasm")
-                options = options or {}
-                options.vm_id = vm_id
-                local plugin = assert(wasm.load("plugin", "target/guests/script.wasm", options))
-                local ctx = assert(wasm.on_configure(plugin, script))
-                return wasm.on_http_request_headers(ctx)
-            end
-        end
-        package.preload.client = function()
-            return function(uri)
-                local socket = ngx.socket.tcp()
-                assert(socket:connect("127.0.0.1", "$TEST_NGINX_SERVER_PORT"))
-                assert(socket:send("GET " .. uri .. " HTTP/1.0\r\nHost: localhost\r\n\r\n"))
-                local response = socket:receive("*a")
-                socket:close()
-                return response and response:match("\r\n\r\n(.*)")
-            end
-        end
-    }
-_EOC_
-
 add_block_preprocessor(sub {
     my ($block) = @_;
     my $dict = delete $block->{dict};
     $dict = $dict ? $dict->[0] : 'lua_shared_dict resty_wasm 1m; lua_shared_dict test 1m;';
-    my $master = delete $block->{in_master};
-    my $init = $lua =~ s/    \}\s*\z/($master ? $master->[0] : '') . "    }\n"/er;
-    $block->set_value(http_config => "$dict\n$init" . ($block->http_config // ''));
+    my $master = (delete $block->{in_master} // [''])->[0];
+    $block->set_value(http_config => "$dict\ninit_by_lua_block {\n$master}\n" . ($block->http_config // ''));
     my $script = delete $block->{script} or return;
     $block->set_value(config => <<"_EOC_");
     location = /t { content_by_lua_block { assert(require("run")([[$script->[0]]])) } }
