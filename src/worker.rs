@@ -286,6 +286,9 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     };
     let outcome = handle.context.plugin().on_event(id, request, event)?;
     prepare_body(&handle, request, event);
+    if matches!(outcome, vm::Outcome::Continue) {
+        return Ok(Outcome::Continue);
+    }
     Ok(match (outcome, event) {
         (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
             replace_response(request, &reply);

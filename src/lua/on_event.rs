@@ -66,20 +66,21 @@ unsafe fn run(state: *mut lua_State) -> i64 {
     let Some(request) = (unsafe { Request::current(state) }) else { return result::NO_REQUEST };
     // SAFETY: the caller's contract.
     let (index, event) = unsafe { (lua_tonumber(state, 1) as usize, lua_tonumber(state, 2) as u8) };
-    // SAFETY: as above. The body is a Lua string on the stack, and no copy of the request with the body outlives the call.
-    let with_body = || unsafe { (request.with_body(body(state, 3)), lua_toboolean(state, 4) != 0) };
-    let (request, event) = match event {
-        0 => (request, Event::RequestHeaders),
-        1 => {
-            let (request, end_of_stream) = with_body();
-            (request, Event::RequestBody { end_of_stream })
-        }
-        2 => (request, Event::ResponseHeaders),
-        _ => {
-            let (request, end_of_stream) = with_body();
-            (request, Event::ResponseBody { end_of_stream })
-        }
+    // SAFETY: as above.
+    let end_of_stream = || unsafe { lua_toboolean(state, 4) != 0 };
+    let event = match event {
+        0 => Event::RequestHeaders,
+        1 => Event::RequestBody { end_of_stream: end_of_stream() },
+        2 => Event::ResponseHeaders,
+        _ => Event::ResponseBody { end_of_stream: end_of_stream() },
     };
+    let body = match event {
+        Event::RequestHeaders | Event::ResponseHeaders => None,
+        // SAFETY: as above.
+        Event::RequestBody { .. } | Event::ResponseBody { .. } => unsafe { body(state, 3) },
+    };
+    // SAFETY: the body is a Lua string on the stack, and no copy of the request with the body outlives the call.
+    let request = unsafe { request.with_body(body.as_ref()) };
     match worker::on_event(index, request, event) {
         Ok(Outcome::Continue) => result::CONTINUE,
         Ok(Outcome::Body(body)) => {

@@ -18,8 +18,12 @@ use crate::worker;
 #[derive(Clone, Copy)]
 pub struct Request {
     r: NonNull<NgxRequest>,
-    body: Option<NonNull<[u8]>>,
+    /// Two words are passed in registers; with the body's size there would be three.
+    body: Option<NonNull<Body>>,
 }
+
+/// The bytes that a callback is about.
+pub type Body = NonNull<[u8]>;
 
 // SAFETY: the host crate asks for Send because of its dependencies. nginx runs a request on one thread, and neither the host
 // crate nor this one starts another.
@@ -59,9 +63,9 @@ impl Request {
     /// The same request, with the body that a callback is about.
     ///
     /// # Safety
-    /// The bytes are valid and unchanged as long as the result or a copy of it is used.
-    pub unsafe fn with_body(self, body: Option<NonNull<[u8]>>) -> Self {
-        Self { body, ..self }
+    /// `body` and its bytes are valid and unchanged as long as the result or a copy of it is used.
+    pub unsafe fn with_body(self, body: Option<&Body>) -> Self {
+        Self { body: body.map(NonNull::from), ..self }
     }
 
     /// The same request, as it is outside of body callbacks.
@@ -147,7 +151,7 @@ impl Stream for Request {
 
     fn body(&self) -> Option<&[u8]> {
         // SAFETY: the contract of with_body.
-        self.body.map(|body| unsafe { body.as_ref() })
+        self.body.map(|body| unsafe { body.as_ref().as_ref() })
     }
 
     fn property(&self, path: &[u8]) -> Option<Value<'_>> {
