@@ -108,8 +108,11 @@ enum Found {
 struct ResponseReply {
     /// The key of the plugin context that gave it.
     key: u64,
+    request: Request,
     /// What is to come of its body.
     body: Vec<u8>,
+    /// The response's body was replaced, or the chunk of it that came first.
+    is_placed: bool,
 }
 
 /// What Lua is to do after a callback.
@@ -292,13 +295,13 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     Ok(match (outcome, event) {
         (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
             replace_response(request, &reply);
-            WORKER.set_reply(&handle, request, reply.body);
+            WORKER.set_reply(&handle, request, reply.body, false);
             Outcome::Continue
         }
         (vm::Outcome::Reply(reply), Event::ResponseBody { .. }) => {
             let message = format!("the status {} of a local reply comes too late, its body does not", reply.status);
             Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
-            WORKER.set_reply(&handle, request, Vec::new());
+            WORKER.set_reply(&handle, request, Vec::new(), true);
             Outcome::ReplyBody(reply.body)
         }
         (outcome, _) => outcome.into(),
@@ -429,15 +432,17 @@ impl Worker {
         let mut requests = self.requests.borrow_mut();
         match (requests.get_mut(&request.key()).and_then(|open| open.reply.as_mut()), event) {
             (Some(reply), Event::ResponseBody { .. }) if reply.key == handle.context.key() => {
+                reply.is_placed = true;
                 Outcome::ReplyBody(std::mem::take(&mut reply.body))
             }
             _ => Outcome::Continue,
         }
     }
 
-    fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>) {
+    fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>, is_placed: bool) {
         if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
-            open.reply = Some(ResponseReply { key: handle.context.key(), body });
+            let request = request.without_body();
+            open.reply = Some(ResponseReply { key: handle.context.key(), request, body, is_placed });
         }
     }
 
@@ -540,6 +545,21 @@ fn close_streams(key: usize) {
     for stream in streams.into_iter().flatten() {
         stream.plugin.close_stream(stream.id);
     }
-    WORKER.requests.borrow_mut().remove(&key);
+    let open = WORKER.requests.borrow_mut().remove(&key);
+    if let Some(reply) = open.and_then(|open| open.reply) {
+        report_other_body(&reply);
+    }
     WORKER.forget_retired();
+}
+
+/// Says so when a plugin replied to a response and the response's own body was sent.
+fn report_other_body(reply: &ResponseReply) {
+    let header = |map, name: &[u8]| reply.request.header(map, name);
+    let has_body = header(HeaderMap::RequestHeaders, b":method").as_deref() != Some(b"HEAD")
+        && !matches!(header(HeaderMap::ResponseHeaders, b":status").as_deref(), Some(b"204" | b"304"));
+    if has_body && !reply.is_placed {
+        let message = "the body of a local reply was not sent, but the response's own: \
+                       body_filter_by_lua* has to call on_http_response_body with the plugin context that replied";
+        Nginx.log(Some(&reply.request), LogLevel::Error, message.as_bytes());
+    }
 }

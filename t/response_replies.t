@@ -294,3 +294,40 @@ upstream
 call proxy_get_status $out $out2 $out3 -> OK
 call proxy_continue_stream 0 -> OK
 call proxy_continue_stream 99 -> OK
+
+
+
+=== TEST 15: where nothing replaces the body, the error log says that the response's own was sent
+--- script
+response_headers: send_local_response 403 denied
+--- config
+    location = /t {
+        content_by_lua_block { ngx.print("upstream") }
+        header_filter_by_lua_block { assert(wasm.on_http_response_headers(one)) }
+    }
+--- error_code: 403
+--- response_body chomp
+upstream
+--- error_log
+the body of a local reply was not sent, but the response's own: body_filter_by_lua* has to call on_http_response_body
+--- no_error_log
+[alert]
+
+
+
+=== TEST 16: a response to HEAD, and one with 204, have no body to replace
+--- script
+response_headers: send_local_response 403 denied
+--- second
+response_headers: send_local_response 204 ""
+--- config
+    location = /t {
+        content_by_lua_block { ngx.print("upstream") }
+        header_filter_by_lua_block { assert(wasm.on_http_response_headers(ngx.var.arg_second and two or one)) }
+    }
+--- request eval
+["HEAD /t", "GET /t?second=1"]
+--- error_code eval
+[403, 204]
+--- response_body eval
+["", ""]
