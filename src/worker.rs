@@ -194,10 +194,11 @@ pub fn end_retired() {
     WORKER.forget_retired();
 }
 
-/// Whether something waits for Lua: [`next_timer`] says what.
+/// Whether something waits for Lua: [`next_timer`] says what. Not when the process ends: finalizers that run then, in
+/// lua_close, may not use `ngx.*`.
 #[inline]
 pub fn is_pending() -> bool {
-    WORKER.pending.get()
+    WORKER.pending.get() && process_goes_on()
 }
 
 /// Remembers that a guest wants `proxy_on_tick` every `period` milliseconds, or with 0 no more.

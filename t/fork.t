@@ -321,6 +321,7 @@ exited with code 0
         getmetatable(proxy).__gc = function()
             wasm.on_http_request_headers(ctx)
             wasm.on_configure(load("script"), "request_headers: args")
+            wasm.on_configure(load("script"), "configure: set_tick 1")
         end
         plugins.proxy = proxy
         ctx.itself = ctx

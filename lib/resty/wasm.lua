@@ -124,11 +124,8 @@ function _M.on_configure(plugin, conf)
     if type(conf) ~= "string" or conf == "" then
         return nil, "bad conf"
     end
-    local native = native_module.open()
-    local context, index, id = native.on_configure(native_plugin, conf)
-    if native.is_pending() then
-        timers.start_pending()
-    end
+    local context, index, id = native_module.open().on_configure(native_plugin, conf)
+    timers.start_pending()
     if not context then
         return nil, "failed to run proxy_on_configure"
     end
@@ -154,11 +151,8 @@ function _M.on_foreign_function(plugin_ctx, function_id, arguments)
     if arguments ~= nil and type(arguments) ~= "string" then
         error("bad arguments: a string or nil expected, got " .. type(arguments), 2)
     end
-    local native = native_module.open()
-    local succeeded = native.on_foreign_function(context, function_id, arguments or "")
-    if native.is_pending() then
-        timers.start_pending()
-    end
+    local succeeded = native_module.open().on_foreign_function(context, function_id, arguments or "")
+    timers.start_pending()
     if not succeeded then
         return nil, "failed to run proxy_on_foreign_function"
     end

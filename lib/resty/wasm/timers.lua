@@ -20,22 +20,19 @@ function on_timer(premature, period, index, number)
     if premature then
         return
     end
-    local native = native_module.open()
-    local goes_on = native.on_timer(index, number)
-    if native.is_pending() then
-        _M.start_pending()
-    end
+    local goes_on = native_module.open().on_timer(index, number)
+    _M.start_pending()
     if goes_on then
         start(period, index, number)
     end
 end
 
---- Starts the timers that plugins asked for. In init_by_lua* there are none: there it is left to the workers.
+--- Starts the timers that plugins asked for, if any did. In init_by_lua* there are none: there it is left to the workers.
 function _M.start_pending()
-    if get_phase() == "init" then
+    local native = native_module.open()
+    if not native.is_pending() or get_phase() == "init" then
         return
     end
-    local native = native_module.open()
     while true do
         local period, index, number = native.next_timer()
         if not period then
