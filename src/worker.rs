@@ -207,7 +207,10 @@ pub fn set_tick_period(key: u64, period: u32) {
     if let Some(handle) = contexts.iter().flatten().find(|handle| handle.context.key() == key) {
         handle.timer.set(0);
     }
-    WORKER.periods.borrow_mut().push_back((key, period));
+    // However often the guest changes its mind before Lua asks.
+    let mut periods = WORKER.periods.borrow_mut();
+    periods.retain(|(other, _)| *other != key);
+    periods.push_back((key, period));
     WORKER.pending.set(true);
 }
 

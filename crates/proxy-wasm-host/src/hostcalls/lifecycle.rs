@@ -19,7 +19,11 @@ pub fn set_effective_context<H: Host>(call: &mut Call<'_, H>, context: u32) -> O
 /// Ends the plugin context if its `proxy_on_done` returned false. A stream context is not waited for.
 pub fn done<H: Host>(call: &mut Call<'_, H>) -> Outcome {
     let state = call.state_mut();
-    state.done.push(state.contexts.plugin_id_of(state.effective));
+    let plugin = state.contexts.plugin_id_of(state.effective);
+    // However often the guest says so.
+    if !state.done.contains(&plugin) {
+        state.done.push(plugin);
+    }
     Ok(())
 }
 

@@ -20,8 +20,7 @@ pub fn set_tick_period_milliseconds<H: Host>(call: &mut Call<'_, H>, period: u32
     let state = call.state();
     match state.contexts.plugin_of(state.effective) {
         Some(plugin) => state.host.set_tick_period(plugin.key, period),
-        None => call
-            .log(LogLevel::Error, format_args!("proxy_set_tick_period_milliseconds: there is no plugin context yet")),
+        None => call.log(LogLevel::Error, format_args!("{}: there is no plugin context yet", call.name)),
     }
     Ok(())
 }

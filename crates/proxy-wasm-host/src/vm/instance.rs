@@ -272,10 +272,7 @@ impl<H: Host> Vm<H> {
     /// # Errors
     /// When the guest traps.
     pub fn on_foreign_function(&mut self, id: u32, key: u64, function: u32, arguments: &[u8]) -> Result<(), CallError> {
-        self.revive()?;
-        if !self.has_plugin(id, key) {
-            return Err(CallError::Gone);
-        }
+        self.living_plugin(id, key)?;
         self.store.data_mut().foreign_arguments = Some(Arc::from(arguments));
         let size = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
         let result = self.call(id, None, |callbacks, store| {
@@ -308,10 +305,7 @@ impl<H: Host> Vm<H> {
     /// # Errors
     /// When the guest traps.
     pub fn on_tick(&mut self, id: u32, key: u64) -> Result<(), CallError> {
-        self.revive()?;
-        if !self.has_plugin(id, key) {
-            return Err(CallError::Gone);
-        }
+        self.living_plugin(id, key)?;
         self.call(id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id))).map(drop)
     }
 
@@ -493,6 +487,15 @@ impl<H: Host> Vm<H> {
             self.callbacks = None;
         }
         configured
+    }
+
+    /// Revives the instance for a callback of a plugin context.
+    ///
+    /// # Errors
+    /// When that fails, or the context has ended.
+    fn living_plugin(&mut self, id: u32, key: u64) -> Result<(), CallError> {
+        self.revive()?;
+        if self.has_plugin(id, key) { Ok(()) } else { Err(CallError::Gone) }
     }
 
     /// # Errors
