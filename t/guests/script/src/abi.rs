@@ -109,9 +109,14 @@ pub fn cells_as_u64() -> u64 {
 
 /// The bytes that the host says it has put at `cell(0)`, `cell(1)` long.
 pub fn returned_bytes() -> Vec<u8> {
-    match cell(0) {
+    bytes_of_cells(0)
+}
+
+/// The bytes at the address in cell `first`, as many as the next one says.
+pub fn bytes_of_cells(first: usize) -> Vec<u8> {
+    match cell(first) {
         0 => Vec::new(),
-        data => unsafe { std::slice::from_raw_parts(data as *const u8, cell(1) as usize) }.to_vec(),
+        data => unsafe { std::slice::from_raw_parts(data as *const u8, cell(first + 1) as usize) }.to_vec(),
     }
 }
 

@@ -1,18 +1,21 @@
 //! What a line of the script can do.
 
 use crate::abi::{self, *};
-use crate::free_allocated;
-use crate::words::{show, Line};
+use crate::words::{show, split_label, Line};
+use crate::{callouts, free_allocated, is_stream};
 use std::arch::wasm32;
 use std::ptr::addr_of_mut;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// One callback while its commands run.
 pub struct Callback<'a> {
-    pub name: &'a str,
+    /// As the line that runs has it.
+    pub name: String,
     /// The callback's arguments; the first is the context's id.
     pub args: &'a [i32],
     pub result: i32,
+    /// The effective context.
+    pub context: i32,
 }
 
 static mut SCRATCH: [u8; 16384] = [0; 16384];
@@ -35,7 +38,13 @@ impl Callback<'_> {
     pub fn run(&mut self, line: &Line) {
         let words: Vec<&[u8]> = line.words[1..].iter().map(Vec::as_slice).collect();
         let command = String::from_utf8_lossy(&line.words[0]);
-        match self.command(&command, &Args(&words)) {
+        let (command, label) = split_label(&command);
+        self.name = line.written_callback();
+        let outcome = match label {
+            Some(_) if !["http_call", "grpc_call", "grpc_stream"].contains(&command) => Err("no label here".into()),
+            label => self.command(command, label.unwrap_or_default(), &Args(&words)),
+        };
+        match outcome {
             Ok(result) if result.is_empty() => (),
             Ok(result) => self.log(INFO, &format!("{} -> {result}", line.text)),
             Err(why) => self.log(ERROR, &format!("{} -> bad script: {why}", line.text)),
@@ -46,7 +55,23 @@ impl Callback<'_> {
         abi::log(level, &format!("{} {}: {text}", self.name, self.args[0]));
     }
 
-    fn command(&mut self, command: &str, args: &Args) -> Outcome {
+    /// The token of a callout, which is in the first cell.
+    fn called(&self, status: i32, label: &str) -> Outcome {
+        if status == 0 {
+            callouts::remember(cell(0) as i32, label, if is_stream(self.context) { self.context } else { 0 });
+        }
+        number(status, cell(0))
+    }
+
+    fn set_effective_context(&mut self, context: i32) -> i32 {
+        let status = unsafe { proxy_set_effective_context(context) };
+        if status == 0 {
+            self.context = context;
+        }
+        status
+    }
+
+    fn command(&mut self, command: &str, label: &str, args: &Args) -> Outcome {
         // Every pointer given to the host lives until the end of this function.
         let (p, s) = (|bytes: &[u8]| bytes.as_ptr() as i32, |bytes: &[u8]| bytes.len() as i32);
         clear_out_before(command);
@@ -125,8 +150,8 @@ impl Callback<'_> {
                     plain(proxy_send_local_response(args.int(0)?, 0, 0, p(body), s(body), p(&headers), s(&headers), -1))
                 }
                 "http_call" => {
-                    let (upstream, body, headers, trailers) =
-                        (args.bytes(0)?, args.bytes(2)?, args.pairs(3), encode_pairs([].into_iter()));
+                    let (upstream, body) = (args.bytes(0)?, args.bytes(2)?);
+                    let (headers, trailers) = args.headers_and_trailers(3);
                     let status = proxy_http_call(
                         p(upstream),
                         s(upstream),
@@ -139,7 +164,57 @@ impl Callback<'_> {
                         args.int(1)?,
                         out(0),
                     );
-                    number(status, cell(0))
+                    self.called(status, label)
+                }
+                "grpc_call" => {
+                    let (upstream, service, method) = (args.bytes(0)?, args.bytes(1)?, args.bytes(2)?);
+                    let (message, metadata) = (args.bytes(4)?, args.pairs(5));
+                    let status = proxy_grpc_call(
+                        p(upstream),
+                        s(upstream),
+                        p(service),
+                        s(service),
+                        p(method),
+                        s(method),
+                        p(&metadata),
+                        s(&metadata),
+                        p(message),
+                        s(message),
+                        args.int(3)?,
+                        out(0),
+                    );
+                    self.called(status, label)
+                }
+                "grpc_stream" => {
+                    let (upstream, service, method) = (args.bytes(0)?, args.bytes(1)?, args.bytes(2)?);
+                    let metadata = args.pairs(3);
+                    let status = proxy_grpc_stream(
+                        p(upstream),
+                        s(upstream),
+                        p(service),
+                        s(service),
+                        p(method),
+                        s(method),
+                        p(&metadata),
+                        s(&metadata),
+                        out(0),
+                    );
+                    self.called(status, label)
+                }
+                "grpc_send" => {
+                    let message = args.bytes(2)?;
+                    plain(proxy_grpc_send(args.int(0)?, p(message), s(message), args.int(1)?))
+                }
+                "grpc_close" => plain(proxy_grpc_close(args.int(0)?)),
+                "grpc_cancel" => plain(proxy_grpc_cancel(args.int(0)?)),
+                "get_status" => {
+                    let status = proxy_get_status(out(0), out(1), out(2));
+                    number(status, format!("{} {}", cell(0), show(&bytes_of_cells(1))))
+                }
+                "continue_stream" => plain(proxy_continue_stream(args.int(0)?)),
+                "resume" => {
+                    let status = self.set_effective_context(callouts::STREAM.load(Relaxed));
+                    plain(if status == 0 { proxy_continue_stream(0) } else { status })
                 }
 
                 "get_shared" => {
@@ -200,7 +275,7 @@ impl Callback<'_> {
                     returned(proxy_call_foreign_function(p(name), s(name), p(&text), s(&text), out(0), out(1)))
                 }
 
-                "set_effective_context" => plain(proxy_set_effective_context(args.int(0)?)),
+                "set_effective_context" => plain(self.set_effective_context(args.int(0)?)),
                 "done" => plain(proxy_done()),
                 "set_tick" => plain(proxy_set_tick_period_milliseconds(args.int(0)?)),
                 "get_log_level" => number(proxy_get_log_level(out(0)), cell(0)),
@@ -321,6 +396,16 @@ fn increment_shared(key: &[u8]) {
     }
 }
 
+/// Words like `NAME=VALUE` as a header map.
+fn encode_words(words: &[&[u8]]) -> Vec<u8> {
+    let split = |word: &&[u8]| word.iter().position(|&byte| byte == b'=').unwrap_or(word.len());
+    let pairs = words.iter().map(|word| {
+        let (name, value) = word.split_at(split(word));
+        (name, value.get(1..).unwrap_or_default())
+    });
+    encode_pairs(pairs)
+}
+
 /// The words behind the command.
 struct Args<'a>(&'a [&'a [u8]]);
 
@@ -335,12 +420,14 @@ impl Args<'_> {
     }
 
     fn pairs(&self, from: usize) -> Vec<u8> {
-        let split = |word: &&[u8]| word.iter().position(|&byte| byte == b'=').unwrap_or(word.len());
-        let pairs = self.0.get(from..).unwrap_or_default().iter().map(|word| {
-            let (name, value) = word.split_at(split(word));
-            (name, value.get(1..).unwrap_or_default())
-        });
-        encode_pairs(pairs)
+        encode_words(self.0.get(from..).unwrap_or_default())
+    }
+
+    /// The pairs up to a word `--`, and those behind it.
+    fn headers_and_trailers(&self, from: usize) -> (Vec<u8>, Vec<u8>) {
+        let mut parts = self.0.get(from..).unwrap_or_default().splitn(2, |&word| word == b"--").map(encode_words);
+        let headers = parts.next().unwrap_or_default();
+        (headers, parts.next().unwrap_or_else(|| encode_words(&[])))
     }
 
     fn int(&self, i: usize) -> Result<i32, String> {
@@ -366,11 +453,16 @@ impl Args<'_> {
             "cas" => CAS.load(Relaxed).into(),
             "queue" => QUEUE.load(Relaxed).into(),
             "metric" => METRIC.load(Relaxed).into(),
+            "token" => callouts::TOKEN.load(Relaxed).into(),
+            "stream" => callouts::STREAM.load(Relaxed).into(),
             "value" => cell(0) as i64,
             "value2" => cell(1) as i64,
             "value3" => cell(2) as i64,
             "value4" => cell(3) as i64,
-            _ => return Err(wrong()),
+            _ => match split_label(name) {
+                ("token", Some(label)) => callouts::token_of(label).ok_or_else(wrong)?.into(),
+                _ => return Err(wrong()),
+            },
         };
         if offset.is_empty() {
             return Ok(base);
@@ -388,7 +480,19 @@ impl Args<'_> {
     }
 
     fn map(&self, i: usize) -> Result<i32, String> {
-        self.one_of(i, &["request", "request_trailers", "response", "response_trailers", "", "", "call_response"])
+        self.one_of(
+            i,
+            &[
+                "request",
+                "request_trailers",
+                "response",
+                "response_trailers",
+                "grpc_initial",
+                "grpc_trailing",
+                "call_response",
+                "call_trailers",
+            ],
+        )
     }
 
     fn buffer(&self, i: usize) -> Result<i32, String> {
@@ -400,7 +504,7 @@ impl Args<'_> {
                 "",
                 "",
                 "call_response",
-                "",
+                "grpc_message",
                 "vm_configuration",
                 "plugin_configuration",
                 "foreign_arguments",

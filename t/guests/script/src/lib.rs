@@ -1,6 +1,7 @@
 //! A guest that does what its plugin configuration says: each line is `CALLBACK: COMMAND args…`, see ../README.md.
 
 mod abi;
+mod callouts;
 mod commands;
 mod words;
 
@@ -8,6 +9,7 @@ use commands::Callback;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use words::Line;
 
 type Script = Rc<Vec<Line>>;
@@ -26,11 +28,14 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
+/// The callbacks with an answer to a callout, whose token is the second argument.
+const ANSWERS: &[&str] =
+    &["call_response", "grpc_initial_metadata", "grpc_message", "grpc_trailing_metadata", "grpc_close"];
+
 const CALLBACKS: &[&str] = &[
     "configure",
     "tick",
     "queue_ready",
-    "call_response",
     "foreign_function",
     "plugin_done",
     "plugin_delete",
@@ -50,10 +55,13 @@ fn run(name: &str, args: &[i32], result: i32) -> i32 {
     let script = STATE.with_borrow_mut(|state| {
         state.allocated.clear();
         let plugin = state.parents.get(&args[0]).unwrap_or(&args[0]);
+        callouts::STREAM.store(if plugin == &args[0] { 0 } else { args[0] }, Relaxed);
         state.scripts.get(plugin).cloned().unwrap_or_default()
     });
-    let mut callback = Callback { name, args, result };
-    script.iter().filter(|line| line.callback == name).for_each(|line| callback.run(line));
+    let label = if ANSWERS.contains(&name) { callouts::answered(args[1]) } else { String::new() };
+    let mut callback = Callback { name: name.into(), args, result, context: args[0] };
+    let is_wanted = |line: &&Line| line.callback == name && line.label.as_ref().is_none_or(|wanted| *wanted == label);
+    script.iter().filter(is_wanted).for_each(|line| callback.run(line));
     callback.result
 }
 
@@ -74,10 +82,15 @@ fn configuration(size: i32) -> Result<Vec<Line>, String> {
         return Err(format!("cannot read the configuration: status {status}"));
     }
     let lines = words::parse(&String::from_utf8_lossy(&abi::returned_bytes()))?;
-    match lines.iter().find(|line| !CALLBACKS.contains(&line.callback.as_str())) {
-        Some(line) => Err(format!("no such callback: {}", line.callback)),
+    match lines.iter().find(|line| !is_callback(line)) {
+        Some(line) => Err(format!("no such callback: {}", line.written_callback())),
         None => Ok(lines),
     }
+}
+
+fn is_callback(line: &Line) -> bool {
+    let name = line.callback.as_str();
+    ANSWERS.contains(&name) || line.label.is_none() && CALLBACKS.contains(&name)
 }
 
 #[no_mangle]
@@ -134,13 +147,33 @@ extern "C" fn proxy_on_tick(plugin: i32) {
 
 #[no_mangle]
 extern "C" fn proxy_on_queue_ready(plugin: i32, queue: i32) {
-    commands::QUEUE.store(queue as u32, std::sync::atomic::Ordering::Relaxed);
+    commands::QUEUE.store(queue as u32, Relaxed);
     run("queue_ready", &[plugin, queue], 0);
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_http_call_response(plugin: i32, token: i32, headers: i32, body: i32, trailers: i32) {
     run("call_response", &[plugin, token, headers, body, trailers], 0);
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_grpc_receive_initial_metadata(plugin: i32, token: i32, count: i32) {
+    run("grpc_initial_metadata", &[plugin, token, count], 0);
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_grpc_receive(plugin: i32, token: i32, size: i32) {
+    run("grpc_message", &[plugin, token, size], 0);
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_grpc_receive_trailing_metadata(plugin: i32, token: i32, count: i32) {
+    run("grpc_trailing_metadata", &[plugin, token, count], 0);
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_grpc_close(plugin: i32, token: i32, status: i32) {
+    run("grpc_close", &[plugin, token, status], 0);
 }
 
 #[no_mangle]

@@ -2,9 +2,21 @@
 
 pub struct Line {
     pub callback: String,
+    /// `auth` of `call_response[auth]`: only the answers to this callout.
+    pub label: Option<String>,
     /// The command and its arguments as written, for the log.
     pub text: String,
     pub words: Vec<Vec<u8>>,
+}
+
+impl Line {
+    /// `CALLBACK` or `CALLBACK[LABEL]`.
+    pub fn written_callback(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{}[{label}]", self.callback),
+            None => self.callback.clone(),
+        }
+    }
 }
 
 /// Blank lines and those that start with `#` are nothing.
@@ -16,7 +28,19 @@ pub fn parse(script: &str) -> Result<Vec<Line>, String> {
 fn parse_line(line: &str) -> Option<Line> {
     let (callback, text) = line.split_once(':')?;
     let words = split(text.trim().as_bytes())?;
-    (!words.is_empty()).then(|| Line { callback: callback.trim().into(), text: text.trim().into(), words })
+    let (callback, label) = split_label(callback.trim());
+    (!words.is_empty()).then(|| Line {
+        callback: callback.into(),
+        label: label.map(str::to_owned),
+        text: text.trim().into(),
+        words,
+    })
+}
+
+/// `NAME[LABEL]` or `NAME`.
+pub fn split_label(word: &str) -> (&str, Option<&str>) {
+    let labelled = word.strip_suffix(']').and_then(|word| word.split_once('['));
+    labelled.map_or((word, None), |(name, label)| (name, Some(label)))
 }
 
 /// Words are separated by blanks; "quotes" keep blanks; \n \r \t \0 \" \\ \xNN work inside and outside of quotes.
