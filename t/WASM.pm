@@ -31,10 +31,7 @@ my $KNOWS_SHUTDOWN_LOG = t::WASM->isa('Test::Nginx::Bundled')
     || Test::Nginx::Util->can('check_prev_block_shutdown_error_log');
 
 # An upstream for callouts; what it was asked is in the error log.
-my $BACKEND = <<'_EOC_';
-    server {
-        listen 127.0.0.1:1980;
-
+our $PAGES = <<'_EOC_';
         location / {
             content_by_lua_block {
                 local cjson = require("cjson")
@@ -75,8 +72,8 @@ my $BACKEND = <<'_EOC_';
                 ngx.print("hello")
             }
         }
-    }
 _EOC_
+my $BACKEND = "    server {\n        listen 127.0.0.1:1980;\n\n$PAGES    }\n";
 
 log_level('info');
 master_on();

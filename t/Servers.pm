@@ -1,0 +1,121 @@
+package t::Servers;
+
+# What tests of callouts talk to, each at its address. Ports not in this list: 1980 is the backend of t::WASM, 1984 the server under
+# test, 1985 to 1989 are free for a file's own servers.
+#
+#   start_servers();                             # t/servers, until this file's end
+#   --- http_config eval: $t::Servers::BACKENDS  # nginx, as part of the server under test
+#
+# In the sections of a test $TEST_NGINX_TLS is the folder of the certificates.
+
+use strict;
+use warnings;
+
+use Cwd qw(cwd);
+use Exporter qw(import);
+use File::Glob qw(bsd_glob);
+use File::Path qw(make_path);
+use IO::Socket::IP;
+use POSIX ();
+
+require t::WASM;
+
+our @EXPORT = qw(start_servers);
+
+our $GRPC     = '127.0.0.1:1990';
+our $GRPC_TLS = '127.0.0.1:1991';
+our $GRPC_IPV6 = '[::1]:1990';
+
+# The kinds are explained in t/servers/src/garbage.rs.
+our %GARBAGE = (
+    'raw'              => '127.0.0.1:2000',
+    'closes'           => '127.0.0.1:2001',
+    'silent'           => '127.0.0.1:2002',
+    'garbage'          => '127.0.0.1:2003',
+    'truncated'        => '127.0.0.1:2004',
+    'broken-chunks'    => '127.0.0.1:2005',
+    'truncated-chunks' => '127.0.0.1:2006',
+    'http1'            => '127.0.0.1:2007',
+    'http2-garbage'    => '127.0.0.1:2008',
+    'endless-headers'  => '127.0.0.1:2009',
+    'endless-body'     => '127.0.0.1:2010',
+    'trickle'          => '127.0.0.1:2011',
+);
+
+chomp(our $TLS = $ENV{TEST_NGINX_TLS} = `tools/make-test-certificates`);
+die "tools/make-test-certificates failed\n" if $?;
+
+our $FOLDER = cwd() . '/target/sockets';    # of the unix sockets
+make_path($FOLDER);
+unlink bsd_glob("$FOLDER/*.sock");          # what a killed nginx has left
+
+our $HAS_IPV6 = defined IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
+
+# The same pages as on 127.0.0.1:1980 (t::WASM), at
+#   127.0.0.1:1970 TLS, HTTP/1.1            127.0.0.1:1973 TLS, an expired certificate
+#   127.0.0.1:1971 TLS, HTTP/2 and /1.1     127.0.0.1:1974 TLS, signed by other-ca.pem
+#   127.0.0.1:1972 HTTP/2, cleartext        127.0.0.1:1975 TLS, wants a client certificate of ca.pem
+#   [::1]:1980     HTTP/1.1                 [::1]:1970     TLS, HTTP/1.1 (both if $HAS_IPV6)
+#   unix:target/sockets/http.sock           unix:target/sockets/http2.sock (HTTP/2, cleartext)
+our $BACKENDS = join '',
+    server('127.0.0.1:1970 ssl', 'server'),
+    server('127.0.0.1:1971 ssl http2', 'server'),
+    server('127.0.0.1:1972 http2'),
+    server('127.0.0.1:1973 ssl', 'expired'),
+    server('127.0.0.1:1974 ssl', 'other'),
+    server('127.0.0.1:1975 ssl', 'server', "ssl_client_certificate $TLS/ca.pem; ssl_verify_client on;"),
+    $HAS_IPV6 ? (server('[::1]:1980'), server('[::1]:1970 ssl', 'server')) : (),
+    server("unix:$FOLDER/http.sock"),
+    server("unix:$FOLDER/http2.sock http2");
+
+sub server {
+    my ($listen, $certificate, $directives) = @_;
+    my $tls = $certificate ? "ssl_certificate $TLS/$certificate.pem; ssl_certificate_key $TLS/$certificate.key;" : '';
+    $directives //= '';
+    return <<"_EOC_";
+    server {
+        listen $listen;
+        $tls $directives
+$t::WASM::PAGES
+    }
+_EOC_
+}
+
+my $Process;    # the servers end with their standard input
+
+# Starts t/servers, unless they run: gRPC at $GRPC, $GRPC_TLS, $GRPC_IPV6 and unix:$FOLDER/grpc.sock, and %GARBAGE.
+sub start_servers {
+    return if $Process;
+    my $program = 'target/servers/debug/grpc-server';
+    die "no $program: tools/build-servers makes it\n" unless -x $program;
+    my @arguments = (
+        '--listen', $GRPC, $HAS_IPV6 ? ('--listen', $GRPC_IPV6) : (),
+        '--listen', "unix:$FOLDER/grpc.sock",
+        '--listen-tls', $GRPC_TLS, "$TLS/server.pem", "$TLS/server.key",
+        map { ('--garbage', "$_=$GARBAGE{$_}") } sort keys %GARBAGE,
+    );
+    pipe my $from, my $output or die "pipe: $!\n";
+    pipe my $input, my $to or die "pipe: $!\n";
+    my $pid = fork // die "fork: $!\n";
+    if ($pid == 0) {
+        open STDIN, '<&', $input;
+        open STDOUT, '>&', $output;
+        exec $program, @arguments or POSIX::_exit(127);
+    }
+    close $output;
+    my $line = <$from> // '';
+    die "the servers did not start\n" unless $line eq "listening\n";
+    $Process = { pid => $pid, input => $to };
+}
+
+sub stop_servers {
+    my $process = $Process or return;
+    undef $Process;
+    close $process->{input};
+    local $?;
+    waitpid $process->{pid}, 0;
+}
+
+END { stop_servers() }
+
+1;
