@@ -172,20 +172,26 @@ fn status(message: &[u8]) -> Result<Status, Status> {
 async fn break_rules(method: &str, request: hyper::Request<Incoming>) -> hyper::Response<Body> {
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let trailers = HeaderMap::from_iter([(header::HeaderName::from_static("grpc-status"), 0.into())]);
-    let first = Frame::data(message(0, 5, &FIRST));
+    let first = Ok(Frame::data(message(0, 5, &FIRST)));
+    let end = Ok(Frame::trailers(trailers));
     let mut status = StatusCode::OK;
     let frames: Vec<Result<Frame<Bytes>, &str>> = match method {
-        "Reset" => vec![Ok(first), Err("the stream is to be reset")],
-        "NoStatus" => vec![Ok(first)],
-        "Truncated" => vec![Ok(Frame::data(message(0, 10, b"abc"))), Ok(Frame::trailers(trailers))],
-        "Compressed" => vec![Ok(Frame::data(message(1, 5, &FIRST))), Ok(Frame::trailers(trailers))],
+        "Reset" => vec![first, Err("the stream is to be reset")],
+        "NoStatus" => vec![first],
+        "Truncated" => vec![Ok(Frame::data(message(0, 10, b"abc"))), end],
+        "Compressed" => vec![Ok(Frame::data(message(1, 5, &FIRST))), end],
         _ => {
             let code = body.get(5..).and_then(|code| number_and_text(code).ok()).map_or(0, |(code, _)| code);
             status = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST);
             vec![]
         }
     };
-    let mut response = hyper::Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+    // A frame has to be on its way when the reset comes, which would overtake it.
+    let frames = stream::iter(frames).then(async |frame| {
+        tokio::task::yield_now().await;
+        frame
+    });
+    let mut response = hyper::Response::new(Body::new(StreamBody::new(frames)));
     if method != "HttpStatus" {
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/grpc"));
     }
