@@ -79,7 +79,9 @@ pub async fn serve(kind: Kind, mut socket: impl Connection) -> Result<()> {
             socket.write_all(first).await?;
             loop {
                 socket.write_all(then).await?;
-                tokio::time::sleep(pause).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await; // the least is a millisecond
+                }
             }
         }
         Kind::Closes | Kind::Silent => return drain(&mut socket).await,
