@@ -238,3 +238,30 @@ is($nginx->stop, undef, 'nginx stops');
 
 t::Servers::stop_servers();
 is((curl("http://$t::Servers::GARBAGE{raw}/"))[2], 7, 'the servers are gone');
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the backends in a block
+--- http_config eval: $t::Servers::BACKENDS
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function get(address, port, tls)
+                local socket = ngx.socket.tcp()
+                assert(socket:connect(address, port))
+                if tls then
+                    assert(socket:sslhandshake(nil, "a.test.example", true))
+                end
+                socket:send("GET /?body=" .. address:match("^%w+") .. " HTTP/1.0\r\nHost: a\r\n\r\n")
+                ngx.say(socket:receive("*a"):match("\r\n\r\n(.*)"))
+            end
+            get("unix:$TEST_NGINX_SOCKETS/http.sock")
+            get("127.0.0.1", 1970, true)
+        }
+        lua_ssl_trusted_certificate $TEST_NGINX_TLS/ca.pem;
+    }
+--- response_body
+unix
+127

@@ -6,7 +6,7 @@ package t::Servers;
 #   start_servers();                             # t/servers, until this file's end
 #   --- http_config eval: $t::Servers::BACKENDS  # nginx, as part of the server under test
 #
-# In the sections of a test $TEST_NGINX_TLS is the folder of the certificates.
+# In the sections of a test $TEST_NGINX_TLS is the folder of the certificates, $TEST_NGINX_SOCKETS that of the unix sockets.
 
 use strict;
 use warnings;
@@ -42,10 +42,11 @@ our %GARBAGE = (
     'trickle'          => '127.0.0.1:2011',
 );
 
-chomp(our $TLS = $ENV{TEST_NGINX_TLS} = `tools/make-test-certificates`);
+chomp(our $TLS = `tools/make-test-certificates`);
 die "tools/make-test-certificates failed\n" if $?;
+$ENV{TEST_NGINX_TLS} = $TLS;
 
-our $FOLDER = cwd() . '/target/sockets';    # of the unix sockets
+our $FOLDER = $ENV{TEST_NGINX_SOCKETS} = cwd() . '/target/sockets';
 make_path($FOLDER);
 unlink bsd_glob("$FOLDER/*.sock");          # what a killed nginx has left
 
