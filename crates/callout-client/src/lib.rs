@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`Request`] | what is asked, checked when it is made |
 //! | [`Connection`] | the client's end of one connection: bytes in, bytes out, [`Event`]s |
+//! | `driver` | polls a machine as long as that is of use |
 //! | `machine` | hyper's clients for HTTP/1.1 and HTTP/2, polled by hand |
 //! | `pipe` | the two byte queues that hyper takes for its socket |
 //! | `spelling` | upper case letters in header names, which hyper does not keep |
@@ -31,7 +32,9 @@
 
 mod body;
 mod connection;
+mod driver;
 mod error;
+mod event;
 mod machine;
 mod pipe;
 mod request;
@@ -40,7 +43,8 @@ mod spelling;
 mod tests;
 
 pub use body::Body;
-pub use connection::{Connection, Event, Limits};
+pub use connection::Connection;
 pub use error::{Error, InvalidRequest};
+pub use event::{Event, Limits};
 pub use machine::Protocol;
 pub use request::Request;

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 
 use crate::body::Outgoing;
-use crate::connection::Limits;
+use crate::event::Limits;
 use crate::pipe::Pipe;
 
 /// The smallest buffer for a head that hyper takes, in bytes.
