@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2 clients without sockets: hyper's state machines over an in-memory pipe. Whoever uses them moves
+//! HTTP/1.1, HTTP/2 and gRPC clients without sockets: hyper's state machines over an in-memory pipe. Whoever uses them moves
 //! the bytes.
 //!
 //! | module | what it holds |
@@ -9,6 +9,7 @@
 //! | `machine` | hyper's clients for HTTP/1.1 and HTTP/2, polled by hand |
 //! | `pipe` | the two byte queues that hyper takes for its socket |
 //! | `spelling` | upper case letters in header names, which hyper does not keep |
+//! | [`grpc`] | messages, requests and statuses of gRPC over all that |
 //!
 //! Nothing here blocks, waits, has a clock, or needs a runtime. A connection belongs to one thread.
 //!
@@ -35,6 +36,7 @@ mod connection;
 mod driver;
 mod error;
 mod event;
+pub mod grpc;
 mod machine;
 mod pipe;
 mod request;

@@ -1,7 +1,10 @@
 //! Tests against hyper's servers, and against bytes.
 
+mod garbage;
+mod grpc;
 mod http1;
 mod http2;
+mod request;
 mod server;
 
 use bytes::Bytes;
