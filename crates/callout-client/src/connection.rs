@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -97,6 +97,7 @@ impl Connection {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.poll_exchange() {
+                self.driver.count_as_moved();
                 return Some(event);
             }
             if !self.driver.turn() {
@@ -155,8 +156,8 @@ impl Connection {
                 Poll::Ready(answer) => Some(self.take_head(answer)),
                 Poll::Pending => None,
             },
-            Exchange::ReadsBody(body) => match Pin::new(body).poll_frame(&mut context) {
-                Poll::Ready(frame) => self.take_frame(frame),
+            Exchange::ReadsBody(body) => match poll_frame(body, &mut context) {
+                Poll::Ready(frame) => Some(self.take_frame(frame)),
                 Poll::Pending => None,
             },
         }
@@ -178,23 +179,16 @@ impl Connection {
         Event::Head { status: head.status.as_u16(), headers: head.headers }
     }
 
-    fn take_frame(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>) -> Option<Event> {
+    fn take_frame(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>) -> Event {
         let frame = match frame {
-            None => return Some(self.finish()),
-            Some(Err(error)) => return Some(self.fail_by(&error)),
+            None => return self.finish(),
+            Some(Err(error)) => return self.fail_by(&error),
             Some(Ok(frame)) => frame,
         };
-        match frame.into_data() {
-            Ok(data) if data.is_empty() => {
-                self.driver.wake();
-                None
-            }
-            Ok(data) => Some(Event::Data(data)),
-            Err(frame) => match frame.into_trailers() {
-                Ok(trailers) if trailers.len() > self.limits.headers => Some(self.fail(Error::too_large())),
-                Ok(trailers) => Some(Event::Trailers(trailers)),
-                Err(_) => None,
-            },
+        match frame.into_data().map_err(|frame| frame.into_trailers().unwrap_or_default()) {
+            Ok(data) => Event::Data(data),
+            Err(trailers) if trailers.len() > self.limits.headers => self.fail(Error::too_large()),
+            Err(trailers) => Event::Trailers(trailers),
         }
     }
 
@@ -230,5 +224,15 @@ impl Connection {
         self.exchange = Exchange::None;
         self.stream = None;
         self.driver.abandon_exchange();
+    }
+}
+
+/// The next frame that is not empty: HTTP/2 has empty ones.
+fn poll_frame(body: &mut Incoming, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    loop {
+        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        if !matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
+            return Poll::Ready(frame);
+        }
     }
 }

@@ -23,7 +23,15 @@ pub(crate) struct Driver {
 }
 
 /// Set when hyper has more to do.
-struct Woken(AtomicBool);
+#[derive(Default)]
+pub(crate) struct Woken(AtomicBool);
+
+impl Woken {
+    /// Whether it was set since the last time.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -64,27 +72,34 @@ impl Driver {
         while self.turn() {}
     }
 
-    /// Polls the machine if that is of use, and says whether it was.
+    /// Polls the machine if that is of use, and says whether it was. What is left when the limit of quiet turns is reached
+    /// waits for the next call.
     pub(crate) fn turn(&mut self) -> bool {
         let moved = self.pipe.moved();
-        self.quiet_turns = if moved == self.moved { self.quiet_turns + 1 } else { 0 };
-        let is_of_use = self.woken.0.swap(false, Ordering::Relaxed) || moved != self.moved;
-        self.moved = moved;
-        if !is_of_use || self.quiet_turns > QUIET_TURNS {
+        let has_moved = std::mem::replace(&mut self.moved, moved) != moved;
+        self.quiet_turns = if has_moved { 0 } else { self.quiet_turns + 1 };
+        if self.quiet_turns > QUIET_TURNS {
             self.quiet_turns = 0;
             return false;
         }
-        if let Some(machine) = &mut self.machine {
+        let is_of_use = self.woken.take() || has_moved;
+        if !is_of_use {
+            self.quiet_turns = 0;
+        } else if let Some(machine) = &mut self.machine {
             machine.poll(&mut Context::from_waker(&self.waker));
         }
-        true
+        is_of_use
+    }
+
+    /// Something came of the turns, though no bytes moved.
+    pub(crate) fn count_as_moved(&mut self) {
+        self.quiet_turns = 0;
     }
 
     /// Whether a request can be sent now.
     pub(crate) fn is_ready(&mut self) -> bool {
         self.run();
-        let is_open = !self.pipe.input_has_ended() && !self.pipe.has_input();
-        is_open && self.machine.as_ref().is_some_and(Machine::is_ready)
+        !self.pipe.input_has_ended() && self.machine.as_ref().is_some_and(Machine::is_ready)
     }
 
     /// Drops what belongs to the exchange, and over HTTP/1.1 the connection with it.
@@ -94,5 +109,24 @@ impl Driver {
             self.pipe.clear();
         }
         self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_always_wants_more_is_left_alone() {
+        let mut driver = Driver::new(Protocol::Http1, &Limits::default());
+        let mut turns = 0;
+        while driver.turn() {
+            driver.wake();
+            turns += 1;
+        }
+        assert_eq!(turns, QUIET_TURNS);
+        assert!(driver.turn(), "the next call goes on");
+        driver.run();
+        assert!(!driver.turn());
     }
 }

@@ -330,3 +330,45 @@ fn a_cancelled_exchange_is_silent() {
     assert!(connection.next_event().is_none());
     assert!(!connection.is_reusable());
 }
+
+#[test]
+fn many_small_chunks_in_one_piece() {
+    let bytes = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", "1\r\nx\r\n".repeat(5000));
+    let mut connection = connection(Protocol::Http1);
+    connection.start(request("GET", &[], Body::empty()));
+    connection.receive(bytes.as_bytes());
+    let mut outcome = Outcome::default();
+    outcome.take(&mut connection);
+    assert!(outcome.ended);
+    assert_eq!(outcome.body.len(), 5000);
+}
+
+#[test]
+fn asking_for_events_in_vain_is_harmless() {
+    for turns in 0..200 {
+        let mut connection = connection(Protocol::Http1);
+        connection.start(request("GET", &[], Body::empty()));
+        (0..turns).for_each(|_| assert!(connection.next_event().is_none()));
+        connection.receive(b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert!(matches!(connection.next_event(), Some(Event::Head { status: 204, .. })), "{turns}");
+    }
+}
+
+#[test]
+fn many_small_pieces_of_a_streamed_body() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut server = Server::echo(protocol);
+        let mut connection = connection(protocol);
+        connection.start(request("POST", &[], Body::Streamed));
+        for _ in 0..1000 {
+            connection.send_data("x".into(), false);
+        }
+        connection.send_data(Bytes::new(), true);
+        let sent = connection.take_output();
+        assert_eq!(connection.take_output(), b"", "the first call gives all there is");
+        server.receive(&sent);
+        connection.receive(&server.take_output());
+        let outcome = exchange(&mut connection, &mut server, 4096);
+        assert_eq!(outcome.body.len(), 1000, "{protocol:?} {outcome:?}");
+    }
+}

@@ -153,8 +153,32 @@ fn a_cancelled_answer_resets_its_stream() {
     assert!(matches!(connection.next_event(), Some(Event::Head { status: 200, .. })));
     connection.take_output();
     connection.cancel();
-    let sent = connection.take_output();
-    assert_eq!(sent, frame(RESET, 0, 1, &8u32.to_be_bytes()));
+    assert_eq!(connection.take_output(), frame(RESET, 0, 1, &8u32.to_be_bytes()));
+}
+
+#[test]
+fn a_cancelled_exchange_resets_its_stream_though_the_request_waits_to_be_sent() {
+    for body in [Body::Streamed, Body::whole(big_body())] {
+        let mut connection = connection(Protocol::Http2);
+        connection.receive(&frame(SETTINGS, 0, 0, &[]));
+        connection.start(request("POST", &[], body));
+        connection.take_output();
+        connection.receive(&frame(HEADERS, END_HEADERS, 1, STATUS_200));
+        assert!(matches!(connection.next_event(), Some(Event::Head { status: 200, .. })));
+        connection.cancel();
+        assert_eq!(connection.take_output(), frame(RESET, 0, 1, &8u32.to_be_bytes()));
+    }
+}
+
+#[test]
+fn a_peer_that_takes_no_streams_and_leaves() {
+    let mut connection = connection(Protocol::Http2);
+    connection.receive(&frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));
+    connection.start(request("GET", &[], Body::empty()));
+    assert!(!frames(&connection.take_output()).iter().any(|frame| frame.0 == HEADERS));
+    assert!(connection.next_event().is_none());
+    let outcome = answer(&mut connection, &[], 1, true);
+    assert_eq!(outcome.error, Some(Error::Closed));
 }
 
 #[test]
@@ -163,13 +187,16 @@ fn an_answer_before_the_request_was_sent_resets_the_rest() {
     connection.receive(&frame(SETTINGS, 0, 0, &[]));
     connection.start(request("POST", &[], Body::Streamed));
     connection.take_output();
-    let outcome = answer(&mut connection, &frame(HEADERS, END_HEADERS | END_STREAM, 1, STATUS_200), 100, false);
+    connection.receive(&frame(HEADERS, END_HEADERS | END_STREAM, 1, STATUS_200));
+    let mut outcome = Outcome::default();
+    outcome.take(&mut connection);
     assert!(outcome.ended);
     assert!(connection.is_reusable());
     connection.send_data("late".into(), true);
     connection.start(request("GET", &[], Body::empty()));
     let sent = frames(&connection.take_output());
     assert!(sent.contains(&(HEADERS, END_HEADERS | END_STREAM, 3)), "{sent:?}");
+    assert!(sent.contains(&(RESET, 0, 1)), "{sent:?}");
     assert!(!sent.contains(&(DATA, END_STREAM, 1)), "{sent:?}");
 }
 
@@ -255,4 +282,17 @@ fn heads_above_the_limits_fail() {
     let large = [STATUS_200, &header.repeat(40)].concat();
     let outcome = answer(&mut connection, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &large), 1000, false);
     assert!(outcome.error.is_some(), "{outcome:?}");
+}
+
+#[test]
+fn many_frames_in_one_piece() {
+    for data in [&b""[..], b"x"] {
+        let mut connection = started();
+        let data = frame(DATA, 0, 1, data).repeat(5000);
+        let bytes = [frame(HEADERS, END_HEADERS, 1, STATUS_200), data, frame(DATA, END_STREAM, 1, b"end")].concat();
+        connection.receive(&bytes);
+        let mut outcome = Outcome::default();
+        outcome.take(&mut connection);
+        assert!(outcome.is_over(), "{outcome:?}");
+    }
 }

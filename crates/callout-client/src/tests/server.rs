@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 
 use crate::Protocol;
+use crate::driver::Woken;
 use crate::machine::Tasks;
 use crate::pipe::Pipe;
 
@@ -24,6 +26,7 @@ pub(super) type Reply = Pin<Box<dyn Future<Output = Result<Response<ServerBody>,
 pub(super) struct Server {
     pipe: Pipe,
     tasks: Tasks,
+    woken: Arc<Woken>,
 }
 
 impl Server {
@@ -41,7 +44,7 @@ impl Server {
                 tasks.execute(async { drop(connection.await) });
             }
         }
-        Self { pipe, tasks }
+        Self { pipe, tasks, woken: Arc::default() }
     }
 
     /// Sends back what it gets: method, path, headers as `echo-…`, body, trailers.
@@ -54,8 +57,11 @@ impl Server {
     }
 
     pub(super) fn take_output(&mut self) -> Vec<u8> {
-        for _ in 0..32 {
-            self.tasks.poll(&mut Context::from_waker(Waker::noop()));
+        let waker = Waker::from(self.woken.clone());
+        let mut moved = None;
+        while self.woken.take() || moved != Some(self.pipe.moved()) {
+            moved = Some(self.pipe.moved());
+            self.tasks.poll(&mut Context::from_waker(&waker));
         }
         self.pipe.take_output()
     }
