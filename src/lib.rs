@@ -2,12 +2,14 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | `callout` | what plugins ask other servers: requests, connections, answers |
 //! | `lua` | the functions that lib/resty/wasm.lua calls, and what lives behind its handles |
 //! | `nginx` | requests, headers, variables, the log: all through symbols that nginx and ngx_lua export |
 //! | `worker` | what one worker process keeps: plugin contexts and open requests |
 //!
 //! Calls go one way: Lua → `lua` → `proxy-wasm-host` → guest → hostcall → `Stream` → `nginx`.
 
+mod callout;
 mod lua;
 mod nginx;
 mod worker;

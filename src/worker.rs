@@ -11,13 +11,20 @@ use once_cell::sync::OnceCell;
 use proxy_wasm_host::{
     CallError, HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel},
+    callout::{Callout, Refusal},
     context::{IdMap, Options, Patience, Plugin, PluginContext},
     hostcalls::LocalReply,
     vm::{self, Engine, Event},
 };
 use smallvec::SmallVec;
 
-use crate::nginx::{Nginx, OneThread, Phase, Properties, Request, on_request_end, process_goes_on};
+use crate::{
+    callout::{self, InFlight},
+    nginx::{
+        Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, lua_goes_on, on_request_end,
+        process_goes_on, process_has_ended,
+    },
+};
 
 /// One for the process: its compiled modules survive a fork.
 static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
@@ -41,6 +48,20 @@ struct Worker {
     queue_poll: Cell<QueuePoll>,
     /// There is something that only Lua can do.
     pending: Cell<bool>,
+    watch: Cell<Watch>,
+}
+
+/// Whether Lua waits for what only it can do and what comes up when none of it runs: at the end of a request.
+#[derive(Clone, Copy)]
+enum Watch {
+    /// No plugin needs it.
+    None,
+    /// Lua is to begin.
+    Wanted,
+    /// Lua is about to.
+    Started,
+    /// This wakes it.
+    Kept(Semaphore),
 }
 
 /// A plugin context that Lua holds.
@@ -92,6 +113,8 @@ struct OpenRequest {
     other_body: bool,
     reply: Option<ResponseReply>,
     properties: Properties,
+    /// The tokens of the callouts that were made for it.
+    callouts: Vec<u32>,
 }
 
 /// What a plugin context has to do with a request.
@@ -123,6 +146,8 @@ pub enum Outcome {
     Body(Vec<u8>),
     /// As [`Self::Body`]; what was there may not be sent.
     ReplyBody(Vec<u8>),
+    /// Wait, then ask [`resume`].
+    Wait,
     /// Send this instead of going on.
     Reply(Box<LocalReply>),
     /// Close the connection.
@@ -134,6 +159,10 @@ struct OpenStream {
     key: u64,
     plugin: Rc<Plugin<Nginx>>,
     id: u32,
+    /// Wakes the Lua code that waits for its callouts.
+    waiter: Option<Semaphore>,
+    /// Tokens of callouts that have something to tell it.
+    ready: Vec<u32>,
 }
 
 static WORKER: OneThread<Worker> = OneThread::new(Worker {
@@ -146,6 +175,7 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     queues_wanted: Cell::new(false),
     queue_poll: Cell::new(QueuePoll::None),
     pending: Cell::new(false),
+    watch: Cell::new(Watch::None),
 });
 
 /// Loads a plugin; why it failed is in the error log.
@@ -162,6 +192,10 @@ pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
 
 /// Keeps a plugin context for Lua and returns its index.
 pub fn keep(context: PluginContext<Nginx>, bodies: Bodies) -> usize {
+    if context.plugin().makes_callouts() && matches!(WORKER.watch.get(), Watch::None) {
+        WORKER.watch.set(Watch::Wanted);
+        WORKER.pending.set(true);
+    }
     let handle = Some(Rc::new(Handle { context, bodies, timer: Cell::new(0) }));
 
     let mut contexts = WORKER.contexts.borrow_mut();
@@ -198,7 +232,12 @@ pub fn end_retired() {
 /// lua_close, may not use `ngx.*`.
 #[inline]
 pub fn is_pending() -> bool {
-    WORKER.pending.get() && process_goes_on()
+    WORKER.pending.get() && lua_goes_on()
+}
+
+/// As [`is_pending`], once: Lua asks for all of it now.
+pub fn take_pending() -> bool {
+    is_pending() && WORKER.pending.take()
 }
 
 /// Remembers that a guest wants `proxy_on_tick` every `period` milliseconds, or with 0 no more.
@@ -249,7 +288,6 @@ pub fn next_timer() -> Option<Timer> {
             }
         }
     }
-    WORKER.pending.set(false);
     None
 }
 
@@ -336,10 +374,120 @@ impl From<vm::Outcome> for Outcome {
     fn from(outcome: vm::Outcome) -> Self {
         match outcome {
             vm::Outcome::Continue => Self::Continue,
+            vm::Outcome::Wait => Self::Wait,
             vm::Outcome::Body(body) => Self::Body(body),
             vm::Outcome::Reply(reply) => Self::Reply(reply),
             vm::Outcome::Close => Self::Close,
         }
+    }
+}
+
+/// Sends a callout: Lua is to take it.
+///
+/// # Errors
+/// When it can't be sent, or when no Lua code could send it.
+pub fn start_callout(
+    request: Option<&Request>,
+    plugin_context: u64,
+    options: &Options,
+    token: u32,
+    callout: Callout,
+) -> Result<(), Refusal> {
+    let watch = match WORKER.watch.get() {
+        _ if process_has_ended() => return Err(Refusal::Failed("a callout is not sent: the worker ends".to_owned())),
+        _ if has_caller() => None,
+        Watch::Kept(semaphore) => Some(semaphore),
+        _ => return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned())),
+    };
+    callout::start(request.copied(), plugin_context, options, token, callout)?;
+    if let Some(request) = request
+        && let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key())
+    {
+        open.callouts.push(token);
+    }
+    WORKER.pending.set(true);
+    if let Some(semaphore) = watch {
+        semaphore.post();
+    }
+    Ok(())
+}
+
+/// Whether Lua is to call [`watch`]; once.
+pub fn wants_watch() -> bool {
+    let is_wanted = matches!(WORKER.watch.get(), Watch::Wanted);
+    if is_wanted {
+        WORKER.watch.set(Watch::Started);
+    }
+    is_wanted
+}
+
+/// Lua waits with `semaphore` for what comes up when none of it runs; with `None` not any more.
+pub fn watch(semaphore: Option<Semaphore>) {
+    WORKER.watch.set(semaphore.map_or(Watch::None, Watch::Kept));
+}
+
+/// Lua code of a request waits, with `semaphore`, for what its callouts bring to the plugin context with this index. Returns
+/// `false` when the plugin has no stream context of the request.
+pub fn wait(index: usize, request: Request, semaphore: Semaphore) -> bool {
+    WORKER.with_stream(index, request, |stream| stream.waiter = Some(semaphore)).is_some()
+}
+
+/// What the request is to do after it has waited. With `is_over` it waits no more, whatever is still to come.
+///
+/// # Errors
+/// When the plugin fails; why is in the error log.
+pub fn resume(index: usize, request: Request, is_over: bool) -> Result<Outcome, CallError> {
+    let next_ready = || WORKER.with_stream(index, request, |stream| stream.ready.pop()).flatten();
+    WORKER.with_stream(index, request, |stream| stream.ready.reverse());
+    while let Some(token) = next_ready() {
+        tell(token);
+    }
+    let stream = WORKER.with_stream(index, request, |stream| (stream.plugin.clone(), stream.id));
+    let (plugin, id) = stream.ok_or(CallError::Gone)?;
+    if is_over {
+        plugin.stop_waiting(id);
+    }
+    let outcome = plugin.resume(id);
+    if !matches!(outcome, Ok(vm::Outcome::Wait)) {
+        WORKER.with_stream(index, request, |stream| stream.waiter = None);
+    }
+    WORKER.forget_retired();
+    outcome.map(Outcome::from)
+}
+
+/// Wakes the Lua code that waits for a stream, if there is any.
+pub fn wake_stream(request: Request, plugin_context: u64) {
+    let requests = WORKER.requests.borrow();
+    let streams = requests.get(&request.key()).into_iter().flat_map(|open| &open.streams);
+    if let Some(waiter) = streams.filter(|stream| stream.key == plugin_context).find_map(|stream| stream.waiter) {
+        waiter.post();
+    }
+}
+
+/// Tells a plugin what a callout has brought: at once, or when the request that waits for it has its turn.
+pub fn deliver(token: u32) {
+    let Some(callout) = callout::find(token) else { return };
+    if !WORKER.hand_over(token, &callout) {
+        tell(token);
+        WORKER.forget_retired();
+    }
+}
+
+fn tell(token: u32) {
+    let Some(callout) = callout::find(token) else { return };
+    let request = callout.request.get();
+    if let Some(failure) = callout.take_failure() {
+        let kind = if callout.is_grpc() { "grpc" } else { "http" };
+        let message = format!("{kind} call failed: {failure}, uri: {}", callout.uri);
+        Nginx.log(request.as_ref(), LogLevel::Error, message.as_bytes());
+    }
+    while let Some(event) = callout.next_event() {
+        if event.is_last() {
+            callout::forget(token);
+        }
+        let Some(plugin) = WORKER.plugin_of(callout.plugin_context) else { return };
+        // Why it failed is in the log, and whoever waits finds the plugin's instance gone.
+        let _ = plugin.on_callout(token, event);
     }
 }
 
@@ -487,6 +635,36 @@ impl Worker {
         is_watch && is_used
     }
 
+    /// Leaves a callout to the request that waits for it, if one does.
+    fn hand_over(&self, token: u32, callout: &InFlight) -> bool {
+        let Some(request) = callout.request.get() else { return false };
+        let mut requests = self.requests.borrow_mut();
+        let Some(open) = requests.get_mut(&request.key()) else { return false };
+        let Some(stream) = open.streams.iter_mut().find(|stream| stream.key == callout.plugin_context) else {
+            return false;
+        };
+        let Some(waiter) = stream.waiter else { return false };
+        if !stream.ready.contains(&token) {
+            stream.ready.push(token);
+        }
+        waiter.post();
+        true
+    }
+
+    fn with_stream<R>(&self, index: usize, request: Request, use_it: impl FnOnce(&mut OpenStream) -> R) -> Option<R> {
+        let key = self.handle(index)?.context.key();
+        let mut requests = self.requests.borrow_mut();
+        let open = requests.get_mut(&request.key())?;
+        open.streams.iter_mut().find(|stream| stream.key == key).map(use_it)
+    }
+
+    /// The plugin whose plugin context has this key.
+    fn plugin_of(&self, key: u64) -> Option<Rc<Plugin<Nginx>>> {
+        let contexts = self.contexts.borrow();
+        let handle = contexts.iter().flatten().find(|handle| handle.context.key() == key)?;
+        Some(handle.context.plugin().clone())
+    }
+
     fn expects_other_body(&self, request: Request) -> bool {
         self.requests.borrow().get(&request.key()).is_some_and(|open| open.other_body)
     }
@@ -535,7 +713,8 @@ impl Worker {
             self.requests.borrow_mut().insert(key, OpenRequest::default());
         }
         let id = handle.context.open_stream(request.without_body())?;
-        let stream = OpenStream { key: handle.context.key(), plugin: handle.context.plugin().clone(), id };
+        let plugin = handle.context.plugin().clone();
+        let stream = OpenStream { key: handle.context.key(), plugin, id, waiter: None, ready: Vec::new() };
         if let Some(open) = self.requests.borrow_mut().get_mut(&key) {
             open.streams.push(stream);
         }
@@ -550,6 +729,9 @@ fn close_streams(key: usize) {
         stream.plugin.close_stream(stream.id);
     }
     let open = WORKER.requests.borrow_mut().remove(&key);
+    for callout in open.iter().flat_map(|open| &open.callouts).filter_map(|token| callout::find(*token)) {
+        callout.request.set(None);
+    }
     if let Some(reply) = open.and_then(|open| open.reply) {
         report_other_body(&reply);
     }

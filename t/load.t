@@ -277,38 +277,7 @@ proxy_never_heard_of -> 12
 
 
 
-=== TEST 12: a hostcall that is not built is reported once for each plugin
---- config
-    location = /t {
-        content_by_lua_block {
-            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
-            local script = "request_headers: call proxy_grpc_close 0"
-            for _, name in ipairs({"one", "two"}) do
-                local plugin = plugins.load("script", name)
-                for _ = 1, 2 do
-                    local ctx = wasm.on_configure(plugin, script)
-                    wasm.on_http_request_headers(ctx)
-                    wasm.on_http_request_headers(ctx)
-                end
-            end
-        }
-    }
---- grep_error_log eval: qr/plugin "\w+" calls \w+|proxy_grpc_close 0 -> \w+/
---- grep_error_log_out
-plugin "one" calls proxy_grpc_close
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-plugin "two" calls proxy_grpc_close
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-proxy_grpc_close 0 -> NOT_FOUND
-
-
-
-=== TEST 13: a missing file
+=== TEST 12: a missing file
 --- bad_file: "t/no/such.wasm"
 --- response_body
 nilt/no/such.wasm: No such file or directory
@@ -318,13 +287,13 @@ true
 
 
 
-=== TEST 14: a directory
+=== TEST 13: a directory
 --- bad_file: "t/guests"
 --- response_body_like: \A(nil[^\n]*Is a directory\n){2}true\ntrue\n\z
 
 
 
-=== TEST 15: an empty file
+=== TEST 14: an empty file
 --- bad_file: "$TEST_NGINX_HTML_DIR/" .. (io.open("$TEST_NGINX_HTML_DIR/empty.wasm", "w"):close() and "empty.wasm")
 --- response_body
 nilfailed to load wasm plugin
@@ -336,7 +305,7 @@ true
 
 
 
-=== TEST 16: a text file
+=== TEST 15: a text file
 --- bad_file: "t/load.t"
 --- response_body
 nilfailed to load wasm plugin
@@ -348,7 +317,7 @@ true
 
 
 
-=== TEST 17: WebAssembly's text format is no module
+=== TEST 16: WebAssembly's text format is no module
 --- bad_file: "t/guests/wat/empty.wat"
 --- response_body
 nilfailed to load wasm plugin
@@ -360,7 +329,7 @@ true
 
 
 
-=== TEST 18: a file that was cut short anywhere
+=== TEST 17: a file that was cut short anywhere
 --- config
     location = /t {
         content_by_lua_block {
@@ -396,7 +365,7 @@ true
 
 
 
-=== TEST 19: a file of random bytes behind a module's head
+=== TEST 18: a file of random bytes behind a module's head
 --- config
     location = /t {
         content_by_lua_block {
@@ -421,7 +390,7 @@ failed to new module:
 
 
 
-=== TEST 20: a module without memory
+=== TEST 19: a module without memory
 --- bad_file: "target/guests/no-memory.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -433,7 +402,7 @@ true
 
 
 
-=== TEST 21: a module that imports its memory
+=== TEST 20: a module that imports its memory
 --- bad_file: "target/guests/import-memory.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -445,7 +414,7 @@ true
 
 
 
-=== TEST 22: a start section that traps
+=== TEST 21: a start section that traps
 --- bad_file: "target/guests/start-section-traps.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -457,7 +426,7 @@ true
 
 
 
-=== TEST 23: a _start that traps
+=== TEST 22: a _start that traps
 --- bad_file: "target/guests/start-traps.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -469,7 +438,7 @@ true
 
 
 
-=== TEST 24: a _start that exits with 1
+=== TEST 23: a _start that exits with 1
 --- bad_file: "target/guests/start-exits-1.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -481,7 +450,7 @@ true
 
 
 
-=== TEST 25: a callback of a wrong type
+=== TEST 24: a callback of a wrong type
 --- bad_file: "target/guests/bad-callback-type.wasm"
 --- response_body
 nilfailed to load wasm plugin
@@ -494,7 +463,7 @@ true
 
 
 
-=== TEST 26: a plugin that refuses to start its VM can be asked again
+=== TEST 25: a plugin that refuses to start its VM can be asked again
 --- config
     location = /t {
         content_by_lua_block {
@@ -519,7 +488,7 @@ failed to start vm for plugin context 1, rc: 0
 
 
 
-=== TEST 27: a refused configuration gives its id back
+=== TEST 26: a refused configuration gives its id back
 --- config
     location = /t {
         content_by_lua_block {
@@ -560,7 +529,7 @@ request_headers 4: args -> OK 4 6 1
 
 
 
-=== TEST 28: a plugin that refuses every configuration
+=== TEST 27: a plugin that refuses every configuration
 --- config
     location = /t {
         content_by_lua_block {
@@ -585,7 +554,7 @@ failed to configure plugin context 1, rc: 0
 
 
 
-=== TEST 29: a plugin that traps at each configuration
+=== TEST 28: a plugin that traps at each configuration
 --- config
     location = /t {
         content_by_lua_block {
@@ -615,7 +584,7 @@ failed to configure plugin context 1, rc: -1
 
 
 
-=== TEST 30: a configuration that traps does no harm to those before and after it
+=== TEST 29: a configuration that traps does no harm to those before and after it
 --- config
     location = /t {
         content_by_lua_block {
@@ -641,7 +610,7 @@ the third runs
 
 
 
-=== TEST 31: each load of a file is a plugin of its own
+=== TEST 30: each load of a file is a plugin of its own
 --- config
     location = /t {
         content_by_lua_block {
@@ -667,7 +636,7 @@ get_property plugin_root_id -> OK two
 
 
 
-=== TEST 32: a name of any bytes
+=== TEST 31: a name of any bytes
 --- config
     location = /t {
         content_by_lua_block {
@@ -690,7 +659,7 @@ truetrue
 
 
 
-=== TEST 33: a configuration of one megabyte arrives whole
+=== TEST 32: a configuration of one megabyte arrives whole
 --- config
     location = /t {
         content_by_lua_block {
@@ -706,7 +675,7 @@ the last line
 
 
 
-=== TEST 34: in ABI 0.1.0 proxy_get_configuration gives proxy_on_vm_start the VM's configuration, which is empty
+=== TEST 33: in ABI 0.1.0 proxy_get_configuration gives proxy_on_vm_start the VM's configuration, which is empty
 --- guest: abi-0-1-0
 --- conf: the configuration
 --- response_body chomp
@@ -719,7 +688,7 @@ the configuration
 
 
 
-=== TEST 35: no thread is started, whatever of WASI a plugin uses: a worker that is forked later would not have it
+=== TEST 34: no thread is started, whatever of WASI a plugin uses: a worker that is forked later would not have it
 --- config
     location /t {
         content_by_lua_block {
@@ -744,7 +713,7 @@ call poll_oneoff 0 0 0 $out -> OK
 
 
 
-=== TEST 36: WASI has no files, and says so without a thread
+=== TEST 35: WASI has no files, and says so without a thread
 --- config
     location /t {
         content_by_lua_block {
@@ -762,7 +731,7 @@ true
 
 
 
-=== TEST 37: what a start function wrote without a line break is logged when it has returned
+=== TEST 36: what a start function wrote without a line break is logged when it has returned
 --- config
     location /t {
         content_by_lua_block {

@@ -5,10 +5,12 @@ base.allows_subsystem("http")
 
 local native_module = require("resty.wasm.native_module")
 local bodies = require("resty.wasm.bodies")
+local callouts = require("resty.wasm.callouts")
 local foreign = require("resty.wasm.foreign")
 local local_reply = require("resty.wasm.local_reply")
 local options = require("resty.wasm.options")
-local timers = require("resty.wasm.timers")
+local pending = require("resty.wasm.pending")
+require("resty.wasm.timers")
 
 local error = error
 local getmetatable = getmetatable
@@ -35,6 +37,8 @@ local CONTINUE = 0
 local BODY = 1
 local REPLY_BODY = 2
 local CLOSE = 3
+local WAIT = 4
+local FAILED = -1
 local NO_REQUEST = -2
 
 local on_event   -- set by load: without a plugin there is no handle to call it with
@@ -66,7 +70,13 @@ local function run(plugin_ctx, event, callback, body, end_of_stream)
     end
     local result, is_pending = on_event(context, event, body, end_of_stream)
     if is_pending then
-        timers.start_pending()
+        pending.run()
+    end
+    if result == WAIT then
+        result = callouts.wait(context)
+        if result == FAILED then
+            return failed(result, "proxy_on_http_call_response")
+        end
     end
     if result < 0 then
         return failed(result, callback)
@@ -125,7 +135,7 @@ function _M.on_configure(plugin, conf)
         return nil, "bad conf"
     end
     local context, index, id = native_module.open().on_configure(native_plugin, conf)
-    timers.start_pending()
+    pending.run()
     if not context then
         return nil, "failed to run proxy_on_configure"
     end
@@ -152,7 +162,7 @@ function _M.on_foreign_function(plugin_ctx, function_id, arguments)
         error("bad arguments: a string or nil expected, got " .. type(arguments), 2)
     end
     local succeeded = native_module.open().on_foreign_function(context, function_id, arguments or "")
-    timers.start_pending()
+    pending.run()
     if not succeeded then
         return nil, "failed to run proxy_on_foreign_function"
     end

@@ -1,5 +1,6 @@
 //! The Lua module `resty.wasm.native`, which lib/resty/wasm.lua alone calls.
 
+mod callouts;
 mod on_event;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
@@ -8,6 +9,7 @@ use mlua::{AnyUserData, Error, Function, Lua, LuaString, Result, Table, UserData
 use proxy_wasm_host::{
     CallError, Host,
     abi::LogLevel,
+    callout::Upstreams,
     context::{Options, Plugin},
     hostcalls::LocalReply,
     store,
@@ -74,7 +76,8 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_foreign_function", lua.create_function(on_foreign_function)?)?;
     module.set("on_event", on_event::function(lua)?)?;
-    module.set("is_pending", lua.create_function(is_pending)?)?;
+    callouts::register(lua, &module)?;
+    module.set("take_pending", lua.create_function(take_pending)?)?;
     module.set("next_timer", lua.create_function(next_timer)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
@@ -103,7 +106,21 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
     }
     options.escape_invalid_utf8 = given.get::<Option<bool>>("escape_invalid_utf8")?.unwrap_or_default();
     options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
+    options.wait_only_when_paused = given.get::<Option<bool>>("wait_only_when_paused")?.unwrap_or_default();
+    if let Some(most) = given.get::<Option<usize>>("callouts_in_flight")? {
+        options.callouts_in_flight = most;
+    }
+    if let Some(size) = given.get::<Option<usize>>("callout_response_size")? {
+        options.callout_response_size = size;
+    }
+    options.callout_upstreams = upstreams(&given, "callout_upstreams")?;
+    options.callout_http2 = upstreams(&given, "callout_http2")?.unwrap_or_default();
     Ok(options)
+}
+
+fn upstreams(options: &Table, name: &str) -> Result<Option<Upstreams>> {
+    let patterns = options.get::<Option<Vec<LuaString>>>(name)?;
+    Ok(patterns.map(|patterns| Upstreams::new(patterns.iter().map(|pattern| pattern.as_bytes().to_vec()))))
 }
 
 fn bodies(options: &Table) -> Result<Bodies> {
@@ -132,9 +149,9 @@ fn on_configure(
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
 }
 
-/// `is_pending()` → whether there is something that only Lua can do.
-fn is_pending(_: &Lua, (): ()) -> Result<bool> {
-    Ok(worker::is_pending())
+/// `take_pending()` → whether there is something that only Lua can do.
+fn take_pending(_: &Lua, (): ()) -> Result<bool> {
+    Ok(worker::take_pending())
 }
 
 /// `next_timer()` → milliseconds until it fires, index of the plugin context, number; or nothing.

@@ -12,7 +12,7 @@ use mlua::{
         LUA_TSTRING, lua_State, lua_pushboolean, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type,
     },
 };
-use proxy_wasm_host::{Host, abi::LogLevel, vm::Event};
+use proxy_wasm_host::{CallError, Host, abi::LogLevel, vm::Event};
 
 use super::{BODY, REPLY, log_refusal};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What `on_event` returns besides the status of a reply, which is ≥ 200.
-mod result {
+pub mod result {
     pub const CONTINUE: i64 = 0;
     /// `take_body` has what goes into the place of the body.
     pub const BODY: i64 = 1;
@@ -29,6 +29,8 @@ mod result {
     pub const REPLY_BODY: i64 = 2;
     /// The connection is to be closed.
     pub const CLOSE: i64 = 3;
+    /// The request is to wait for callouts, then `resume` tells.
+    pub const WAIT: i64 = 4;
     pub const FAILED: i64 = -1;
     pub const NO_REQUEST: i64 = -2;
 }
@@ -81,7 +83,12 @@ unsafe fn run(state: *mut lua_State) -> i64 {
     };
     // SAFETY: the body is a Lua string on the stack, and no copy of the request with the body outlives the call.
     let request = unsafe { request.with_body(body.as_ref()) };
-    match worker::on_event(index, request, event) {
+    result_of(request, worker::on_event(index, request, event))
+}
+
+/// The number of [`result`] for an outcome, whose body or reply is left for Lua to take.
+pub fn result_of(request: Request, outcome: Result<Outcome, CallError>) -> i64 {
+    match outcome {
         Ok(Outcome::Continue) => result::CONTINUE,
         Ok(Outcome::Body(body)) => {
             BODY.set(body);
@@ -97,6 +104,7 @@ unsafe fn run(state: *mut lua_State) -> i64 {
             status
         }
         Ok(Outcome::Close) => result::CLOSE,
+        Ok(Outcome::Wait) => result::WAIT,
         Err(error) => {
             log_refusal(&error);
             result::FAILED

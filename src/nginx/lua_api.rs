@@ -43,6 +43,18 @@ pub fn without_caller<R>(call: impl FnOnce() -> R) -> R {
     unsafe { with_caller(null_mut(), call) }
 }
 
+/// Whether Lua code called.
+pub fn has_caller() -> bool {
+    !CALLER.get().is_null()
+}
+
+/// The request of the Lua code that called.
+pub fn caller() -> Option<Request> {
+    let state = CALLER.get();
+    // SAFETY: with_caller's contract.
+    if state.is_null() { None } else { unsafe { Request::current(state) } }
+}
+
 /// `ngx.req.set_uri(uri, false, true)`, and `ngx.req.set_uri_args(query)` if there is a query to set.
 ///
 /// # Errors
@@ -69,10 +81,7 @@ pub fn apisix_attribute(request: Request, name: &str) -> Option<Vec<u8>> {
 
 /// Whether the Lua code that called handles this request.
 fn calls_for(request: Request) -> bool {
-    let state = CALLER.get();
-    // SAFETY: with_caller's contract.
-    let current = if state.is_null() { None } else { unsafe { Request::current(state) } };
-    current.map(Request::key) == Some(request.key())
+    caller().map(Request::key) == Some(request.key())
 }
 
 /// What a Lua function can be given.

@@ -12,16 +12,18 @@ mod one_thread;
 mod process;
 mod properties;
 mod request;
+mod semaphore;
 mod shdict;
 mod symbols;
 mod variables;
 
 pub use cleanup::on_request_end;
-pub use lua_api::{set_lua_function, with_caller, without_caller};
+pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
-pub use process::process_goes_on;
+pub use process::{lua_goes_on, process_goes_on, process_has_ended};
 pub use properties::Properties;
 pub use request::{Phase, Request};
+pub use semaphore::Semaphore;
 pub use shdict::open_dict;
 pub use symbols::load as load_symbols;
 
@@ -30,10 +32,12 @@ use lua_api::Argument;
 use proxy_wasm_host::{
     Host,
     abi::{LogLevel, Status},
+    callout::{Callout, Refusal},
+    context::Options,
     store::Dict,
 };
 
-use crate::worker;
+use crate::{callout, worker};
 
 /// nginx, as the host of plugins.
 #[derive(Clone, Copy)]
@@ -60,6 +64,29 @@ impl Host for Nginx {
 
     fn poll_queues_soon(&self) {
         worker::poll_queues_soon();
+    }
+
+    fn start_callout(
+        &self,
+        stream: Option<&Request>,
+        plugin_context: u64,
+        options: &Options,
+        token: u32,
+        callout: Callout,
+    ) -> Result<(), Refusal> {
+        worker::start_callout(stream, plugin_context, options, token, callout)
+    }
+
+    fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
+        callout::send(token, message, is_last);
+    }
+
+    fn cancel_callout(&self, token: u32) {
+        callout::cancel(token);
+    }
+
+    fn wake_stream(&self, stream: &Request, plugin_context: u64) {
+        worker::wake_stream(*stream, plugin_context);
     }
 
     fn dict(&self) -> &dyn Dict {

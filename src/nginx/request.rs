@@ -91,6 +91,16 @@ impl Request {
         self.r.as_ptr() as usize
     }
 
+    /// Tells apart requests that nginx handles by different configurations: those of different locations. A timer has that of
+    /// the code that started it.
+    pub fn configuration(self) -> usize {
+        // The word where ngx_http_request_t has loc_conf, behind signature, connection, ctx, main_conf and srv_conf, since the
+        // first nginx. It is compared and nothing else: elsewhere in the structure it would be another number.
+        const LOC_CONF: usize = 5;
+        // SAFETY: the structure is longer than this.
+        unsafe { self.as_ptr().cast::<usize>().add(LOC_CONF).read() }
+    }
+
     pub(super) fn as_ptr(self) -> *mut NgxRequest {
         self.r.as_ptr()
     }

@@ -2,13 +2,13 @@
 
 use std::{
     ffi::{CStr, c_char, c_int, c_long, c_uchar, c_void},
-    sync::atomic::AtomicI32,
+    sync::atomic::{AtomicI32, AtomicPtr},
 };
 
 use mlua::ffi::lua_State;
 use once_cell::sync::OnceCell;
 
-/// `ngx_http_request_t`, never looked into except by `header_lists`.
+/// `ngx_http_request_t`, never looked into except by `header_lists` and [`Request::configuration`](super::Request).
 #[repr(C)]
 pub struct NgxRequest {
     _opaque: [u8; 0],
@@ -49,6 +49,12 @@ pub struct NgxCleanup {
 /// `ngx_shm_zone_t`, never looked into.
 #[repr(C)]
 pub struct NgxZone {
+    _opaque: [u8; 0],
+}
+
+/// `ngx_http_lua_sema_t`, never looked into.
+#[repr(C)]
+pub struct NgxSemaphore {
     _opaque: [u8; 0],
 }
 
@@ -115,6 +121,7 @@ symbols! {
         ngx_exiting: *const AtomicI32;
         ngx_quit: *const AtomicI32;
         ngx_terminate: *const AtomicI32;
+        ngx_cycle: *const AtomicPtr<AtomicPtr<c_void>>;
     }
     "ngx_lua 0.10.19 and newer export" {
         ngx_http_lua_get_request: unsafe extern "C" fn(*mut lua_State) -> R;
@@ -155,6 +162,8 @@ symbols! {
             Zone, Bytes, usize, *mut f64, Error, c_int, f64, c_long, *mut c_int,
         ) -> c_int;
         ngx_http_lua_ffi_update_time: unsafe extern "C" fn();
+
+        ngx_http_lua_ffi_sema_post: unsafe extern "C" fn(*mut NgxSemaphore, c_int) -> c_int;
 
         ngx_http_lua_get_method: *mut NgxStr;
         ngx_http_lua_head_method: *mut NgxStr;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use crate::{
     abi::{HeaderMap, LogLevel, Status, pairs::Pair, property::Value},
+    callout::{Callout, Refusal},
+    context::Options,
     store::Dict,
 };
 
@@ -32,6 +34,31 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// As [`Self::watch_queues`] where that goes on already, once and soon: there is a message.
     fn poll_queues_soon(&self);
+
+    /// Sends a callout, whose `token` no other callout of this process has had, for the plugin context with this
+    /// [key](crate::context::PluginContext::key) and the options that its plugin was loaded with. What becomes of it is told by
+    /// [`Plugin::on_callout`](crate::context::Plugin::on_callout), later.
+    ///
+    /// # Errors
+    /// When it can't be sent; the guest is told at once.
+    fn start_callout(
+        &self,
+        stream: Option<&Self::Stream>,
+        plugin_context: u64,
+        options: &Options,
+        token: u32,
+        callout: Callout,
+    ) -> Result<(), Refusal>;
+
+    /// Sends a message on a gRPC stream, if there is one; with `is_last` there will be no other.
+    fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool);
+
+    /// Nobody waits for a callout any more.
+    fn cancel_callout(&self, token: u32);
+
+    /// A stream that waits may go on now, or has ended: [`Plugin::resume`](crate::context::Plugin::resume) says which. For the
+    /// stream context `id` of the plugin context with this key.
+    fn wake_stream(&self, stream: &Self::Stream, plugin_context: u64);
 
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`abi`] | statuses, enumerations, the header map codec and property values: pure data |
 //! | [`guest`] | one instance: its memory and its exports |
+//! | [`callout`] | what guests ask other servers, and what comes back |
 //! | `foreign` | the foreign functions that every proxy has |
 //! | [`hostcalls`] | what a guest can ask of the host, one file per group, and the table of all |
 //! | [`vm`] | the engine, compiled modules, instances, WASI |
@@ -20,6 +21,7 @@
 #![warn(missing_docs)]
 
 pub mod abi;
+pub mod callout;
 pub mod context;
 mod error;
 mod foreign;

@@ -1,7 +1,9 @@
 --- What APISIX knows of a request, for plugins' properties.
 
+local ipairs = ipairs
 local ngx = ngx
 local package = package
+local random = math.random
 local tostring = tostring
 local type = type
 
@@ -68,6 +70,60 @@ function _M.attribute(name)
         return nil
     end
     return ATTRIBUTES[name](ctx) or ""
+end
+
+-- The nodes of an upstream's configuration: its own, or those that APISIX has discovered.
+local function nodes_of(conf)
+    if type(conf.nodes) == "table" then
+        return conf.nodes
+    end
+    local discovery = field(package.loaded["apisix.discovery.init"], "discovery", conf.discovery_type)
+    local nodes = type(discovery) == "table" and discovery.nodes
+    return type(nodes) == "function" and conf.service_name and nodes(conf.service_name, conf.discovery_args) or {}
+end
+
+-- One of the nodes, as often as their weights say; nil when there is none.
+local function choose(nodes)
+    local total = 0
+    for _, node in ipairs(nodes) do
+        total = total + (node.weight or 1)
+    end
+    local at = random() * total
+    for _, node in ipairs(nodes) do
+        at = at - (node.weight or 1)
+        if at < 0 then
+            return node
+        end
+    end
+    return nil
+end
+
+--- Looks up an upstream of APISIX's.
+-- @param id string
+-- @return one of its nodes, as a table with host, port, is_encrypted, is_http2; nil where there is no APISIX or no such
+-- upstream; nil and an error when it has no node
+function _M.upstream_node(id)
+    local fetch = field(package.loaded["apisix.core"], "config", "fetch_created_obj")
+    local upstreams = type(fetch) == "function" and fetch("/upstreams")
+    local upstream = upstreams and upstreams:get(id)
+    if not upstream then
+        return nil
+    end
+    -- It resolves the names of nodes as APISIX does.
+    local get_by_id = field(package.loaded["apisix.upstream"], "get_by_id")
+    local conf = type(get_by_id) == "function" and get_by_id(id) or upstream.value
+    local node = choose(nodes_of(conf))
+    if not node then
+        return nil, "upstream " .. id .. " has no node"
+    end
+    local scheme = conf.scheme or "http"
+    local is_encrypted = scheme == "https" or scheme == "grpcs"
+    return {
+        host = node.host,
+        port = node.port or (is_encrypted and 443 or 80),
+        is_encrypted = is_encrypted,
+        is_http2 = scheme == "grpc" or scheme == "grpcs",
+    }
 end
 
 return _M

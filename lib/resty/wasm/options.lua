@@ -10,6 +10,22 @@ local function is_boolean(value)
     return type(value) == "boolean"
 end
 
+local function is_limit(value)
+    return type(value) == "number" and value >= 1 and value <= 2147483647 and value % 1 == 0
+end
+
+local function is_list_of_texts(value)
+    if type(value) ~= "table" then
+        return false
+    end
+    for key, text in pairs(value) do
+        if type(key) ~= "number" or type(text) ~= "string" then
+            return false
+        end
+    end
+    return true
+end
+
 local function in_words(value)
     return type(value) == "table" and "a table" or tostring(value)
 end
@@ -21,6 +37,11 @@ local KNOWN = {
     request_body = {"a boolean", is_boolean},
     response_body = {"a boolean", is_boolean},
     escape_invalid_utf8 = {"a boolean", is_boolean},
+    callout_http2 = {"a list of strings", is_list_of_texts},
+    callout_response_size = {"a number of bytes, at least 1", is_limit},
+    callout_upstreams = {"a list of strings", is_list_of_texts},
+    callouts_in_flight = {"an integer, at least 1", is_limit},
+    wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
     end},
@@ -34,6 +55,13 @@ local KNOWN = {
 -- setting wasm_process_req_body and wasm_process_resp_body; default false.
 -- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
+-- `callout_upstreams` list of strings: whom the plugin may ask: upstreams as it names them (`auth.example.com:8080`), hosts
+-- (`auth.example.com`), or all hosts of a domain (`*.example.com`); default everyone.
+-- `callout_http2` list of strings, of the same kind: who is asked in HTTP/2, also by HTTP calls; default nobody.
+-- `callout_response_size` number: how many bytes the body of an answer, or one gRPC message, may have; default 64 MiB.
+-- `callouts_in_flight` number: how many callouts the plugin may have at once, in each worker; default 10000.
+-- `wait_only_when_paused` boolean: a request goes on at once when the plugin did not pause it, and its HTTP calls go on by
+-- themselves, as in Envoy; default false: it waits for them, as with wasm-nginx-module.
 -- @return nil, or what is wrong with them
 function _M.check(opts)
     if opts == nil then

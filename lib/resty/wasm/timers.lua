@@ -1,11 +1,9 @@
 --- Runs proxy_on_tick and proxy_on_queue_ready.
 
 local native_module = require("resty.wasm.native_module")
+local pending = require("resty.wasm.pending")
 
-local get_phase = ngx.get_phase
 local timer_at = ngx.timer.at
-
-local _M = {}
 
 local on_timer
 
@@ -21,25 +19,16 @@ function on_timer(premature, period, index, number)
         return
     end
     local goes_on = native_module.open().on_timer(index, number)
-    _M.start_pending()
+    pending.run()
     if goes_on then
         start(period, index, number)
     end
 end
 
---- Starts the timers that plugins asked for, if any did. In init_by_lua* there are none: there it is left to the workers.
-function _M.start_pending()
-    local native = native_module.open()
-    if not native.is_pending() or get_phase() == "init" then
-        return
-    end
-    while true do
-        local period, index, number = native.next_timer()
-        if not period then
-            return
-        end
+pending.on_pending(function(native)
+    local period, index, number = native.next_timer()
+    while period do
         start(period, index, number)
+        period, index, number = native.next_timer()
     end
-end
-
-return _M
+end)

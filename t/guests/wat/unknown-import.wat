@@ -3,7 +3,7 @@
   (import "env" "proxy_log" (func $proxy_log (param i32 i32 i32) (result i32)))
   (import "env" "proxy_never_heard_of" (func $never_heard_of (param i32) (result i32)))
   (import "env" "some_f64" (func (param f64) (result f64)))
-  (import "env" "proxy_grpc_call" (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_grpc_call" (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 128) "proxy_never_heard_of -> ")
 

@@ -72,6 +72,13 @@ numbered! {
     }
 }
 
+impl HeaderMap {
+    /// Whether it is a map of a callout's answer, which only its callbacks have and nobody can change.
+    pub fn is_of_callout(self) -> bool {
+        self >= Self::GrpcInitialMetadata
+    }
+}
+
 numbered! {
     /// `proxy_buffer_type_t`: the buffers that a guest can name.
     BufferType {

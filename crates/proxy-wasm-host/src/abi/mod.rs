@@ -1,6 +1,7 @@
 //! The ABI as data: versions, statuses, enumerations, the header map codec and property values. Nothing here touches a guest.
 
 mod enums;
+pub(crate) mod grpc_service;
 pub mod pairs;
 pub mod property;
 mod status;

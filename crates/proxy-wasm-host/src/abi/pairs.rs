@@ -11,6 +11,9 @@ pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 /// Headers in a guest's memory, each with its name first.
 pub type DecodedPairs<'a> = Vec<(&'a [u8], &'a [u8])>;
 
+/// Headers or metadata that somebody owns, each with its name first; a name may stand several times.
+pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Why a header map from a guest is refused. `rule` is the broken one.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("malformed header map of {size} bytes: {rule}")]

@@ -1,5 +1,6 @@
 //! Plugin contexts (root contexts) and stream contexts: their ids and what the host keeps of each.
 
+mod callouts;
 mod ids;
 mod options;
 mod plugin;
@@ -12,9 +13,12 @@ use std::{
     },
 };
 
+pub(crate) use callouts::{CalloutEntry, Waiting};
 pub use ids::IdMap;
 pub use options::Options;
 pub use plugin::{Plugin, PluginContext};
+
+use crate::vm::Outcome;
 
 /// All contexts of one virtual machine. They outlive the instance: a new one is given the plugin contexts of the old.
 pub(crate) struct Contexts<S> {
@@ -22,11 +26,19 @@ pub(crate) struct Contexts<S> {
     free_ids: VecDeque<u32>,
     pub plugins: IdMap<PluginEntry>,
     pub streams: IdMap<StreamEntry<S>>,
+    /// Callouts in flight by their tokens.
+    pub callouts: IdMap<CalloutEntry>,
 }
 
 impl<S> Default for Contexts<S> {
     fn default() -> Self {
-        Self { last_id: 0, free_ids: VecDeque::new(), plugins: IdMap::default(), streams: IdMap::default() }
+        Self {
+            last_id: 0,
+            free_ids: VecDeque::new(),
+            plugins: IdMap::default(),
+            streams: IdMap::default(),
+            callouts: IdMap::default(),
+        }
     }
 }
 
@@ -38,6 +50,8 @@ pub(crate) struct PluginEntry {
     free_stream_ids: VecDeque<u32>,
     /// How many stream contexts are open.
     pub open_streams: usize,
+    /// How many callouts are in flight.
+    pub callouts: usize,
     /// The queues that it has registered: it is told of their messages.
     pub queues: Vec<u32>,
     pub end: End,
@@ -48,7 +62,7 @@ pub(crate) struct PluginEntry {
 pub(crate) enum End {
     /// Somebody holds it.
     None,
-    /// Nobody holds it any more: it ends with its last stream context.
+    /// Nobody holds it any more: it ends with its last stream context and callout.
     Released(Patience),
     /// `proxy_on_done` returned false: `proxy_done` ends it.
     Draining,
@@ -72,6 +86,26 @@ pub(crate) struct StreamEntry<S> {
     pub generation: u32,
     /// What the guest holds back of the response body.
     pub held: Vec<u8>,
+    /// How many callouts are in flight that were made for it.
+    pub callouts: usize,
+    /// How many of them are HTTP calls.
+    pub http_calls: usize,
+    pub waiting: Waiting,
+    /// The part of the request body that it was paused with, and whether the guest has changed it.
+    pub paused_body: Option<(Vec<u8>, bool)>,
+    /// How a callback of another context has ended it.
+    pub ended: Option<Outcome>,
+}
+
+impl<S> StreamEntry<S> {
+    /// Whether what it waits for is still to come.
+    pub fn has_to_wait(&self) -> bool {
+        match self.waiting {
+            Waiting::No => false,
+            Waiting::UntilContinued => self.callouts > 0,
+            Waiting::UntilAnswered => self.http_calls > 0,
+        }
+    }
 }
 
 impl<S> Contexts<S> {
@@ -84,6 +118,7 @@ impl<S> Contexts<S> {
             configuration,
             free_stream_ids: VecDeque::new(),
             open_streams: 0,
+            callouts: 0,
             queues: Vec::new(),
             end: End::None,
         };
@@ -113,12 +148,24 @@ impl<S> Contexts<S> {
             Some(id) => id,
             None => self.new_id(),
         };
-        self.streams.insert(id, StreamEntry { plugin, stream, generation, held: Vec::new() });
+        let entry = StreamEntry {
+            plugin,
+            stream,
+            generation,
+            held: Vec::new(),
+            callouts: 0,
+            http_calls: 0,
+            waiting: Waiting::No,
+            paused_body: None,
+            ended: None,
+        };
+        self.streams.insert(id, entry);
         Some(id)
     }
 
-    /// Forgets a stream context and returns what was kept of it.
+    /// Forgets a stream context and returns what was kept of it. Its callouts go on.
     pub fn remove_stream(&mut self, id: u32) -> Option<StreamEntry<S>> {
+        self.detach_callouts(id);
         let stream = self.streams.remove(&id)?;
         if let Some(plugin) = self.plugins.get_mut(&stream.plugin) {
             plugin.open_streams -= 1;

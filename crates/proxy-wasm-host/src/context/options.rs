@@ -1,7 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
+use crate::callout::Upstreams;
+
 /// How a plugin is loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The plugin's name: its properties `plugin_name` and `plugin_root_id`.
     pub name: Arc<str>,
@@ -13,6 +15,34 @@ pub struct Options {
     pub escape_invalid_utf8: bool,
     /// How long what the plugin shares is kept after it was set; `None` for as long as there is room.
     pub shared_data_ttl: Option<Duration>,
+    /// A request goes on without the answers of its HTTP calls unless the guest has paused it. Else it waits for them, as with
+    /// wasm-nginx-module.
+    pub wait_only_when_paused: bool,
+    /// How many callouts of the plugin may be in flight at once in this process.
+    pub callouts_in_flight: usize,
+    /// How many bytes an answer may have: its body or one gRPC message.
+    pub callout_response_size: usize,
+    /// Whom the plugin may ask; `None` for everyone.
+    pub callout_upstreams: Option<Upstreams>,
+    /// Who is asked in HTTP/2, also by HTTP calls.
+    pub callout_http2: Upstreams,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: Arc::default(),
+            vm_id: Arc::default(),
+            vm_configuration: Arc::default(),
+            escape_invalid_utf8: false,
+            shared_data_ttl: None,
+            wait_only_when_paused: false,
+            callouts_in_flight: 10_000,
+            callout_response_size: 64 << 20,
+            callout_upstreams: None,
+            callout_http2: Upstreams::default(),
+        }
+    }
 }
 
 impl Options {

@@ -2,6 +2,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use super::Patience;
 use crate::{
+    callout,
     error::CallError,
     host::Host,
     vm::{Event, Outcome, QueuePoll, Vm},
@@ -12,12 +13,14 @@ pub struct Plugin<H: Host> {
     vm: RefCell<Vm<H>>,
     /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
     released: RefCell<VecDeque<(u32, Patience)>>,
+    makes_callouts: bool,
 }
 
 impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
-        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default() })
+        let makes_callouts = vm.makes_callouts();
+        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default(), makes_callouts })
     }
 
     /// Creates a plugin context with this configuration.
@@ -35,6 +38,35 @@ impl<H: Host> Plugin<H> {
     /// When the guest traps, or did so since the stream context was opened.
     pub fn on_event(&self, stream_id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
         self.enter(|vm| vm.on_event(stream_id, stream, event))
+    }
+
+    /// Whether the guest can make callouts.
+    pub fn makes_callouts(&self) -> bool {
+        self.makes_callouts
+    }
+
+    /// Tells the guest what became of a callout. Nothing happens when it has given the callout up.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn on_callout(&self, token: u32, event: callout::Event) -> Result<(), CallError> {
+        self.enter(|vm| vm.on_callout(token, event))
+    }
+
+    /// What a stream whose last outcome was [`Outcome::Wait`] is to do now.
+    ///
+    /// # Errors
+    /// When its context died with the guest.
+    pub fn resume(&self, stream_id: u32) -> Result<Outcome, CallError> {
+        self.enter(|vm| vm.resume(stream_id))
+    }
+
+    /// A stream goes on without waiting.
+    pub fn stop_waiting(&self, stream_id: u32) {
+        let _ = self.enter(|vm| {
+            vm.stop_waiting(stream_id);
+            Ok(())
+        });
     }
 
     /// Ends a stream context: `proxy_on_done`, `proxy_on_log`, `proxy_on_delete`.

@@ -35,6 +35,11 @@ callbacks! {
     response_body: TypedFunc<(u32, u32, u32), u32> = callback("proxy_on_response_body", "(i32, i32, i32) -> i32");
     response_trailers: TypedFunc<(u32, u32), u32> = callback("proxy_on_response_trailers", "(i32, i32) -> i32");
     foreign_function: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_foreign_function", "(i32, i32, i32)");
+    http_call_response: TypedFunc<(u32, u32, u32, u32, u32), ()> = callback("proxy_on_http_call_response", "(i32, i32, i32, i32, i32)");
+    grpc_initial_metadata: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_grpc_receive_initial_metadata", "(i32, i32, i32)");
+    grpc_message: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_grpc_receive", "(i32, i32, i32)");
+    grpc_trailing_metadata: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_grpc_receive_trailing_metadata", "(i32, i32, i32)");
+    grpc_close: TypedFunc<(u32, u32, u32), ()> = callback("proxy_on_grpc_close", "(i32, i32, i32)");
     queue_ready: TypedFunc<(u32, u32), ()> = callback("proxy_on_queue_ready", "(i32, i32)");
     done: TypedFunc<u32, u32> = callback("proxy_on_done", "(i32) -> i32");
     log: TypedFunc<u32, ()> = callback("proxy_on_log", "(i32)");

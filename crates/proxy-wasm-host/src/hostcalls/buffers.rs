@@ -6,6 +6,7 @@ use crate::{
     abi::{BufferType, LogLevel, Status},
     host::{Host, Stream},
     hostcalls::{Call, Outcome},
+    vm::Answer,
 };
 
 /// ABI 0.1.0: in `proxy_on_vm_start` the VM configuration, elsewhere the plugin configuration.
@@ -60,6 +61,14 @@ pub fn set_buffer_bytes<H: Host>(
     let buffer = BufferType::try_from(buffer).map_err(|()| Status::BadArgument)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let is_body = matches!(buffer, BufferType::RequestBody | BufferType::ResponseBody);
+    let (memory, state) = call.memory()?;
+    if buffer == BufferType::RequestBody
+        && let Some((body, is_changed)) = state.paused_body()
+    {
+        replace_range(body, start, size, memory.bytes(value, value_size)?);
+        *is_changed = true;
+        return Ok(());
+    }
     if !is_body || !call.state().in_body || call.state().effective != call.state().current {
         call.log(
             LogLevel::Error,
@@ -70,10 +79,14 @@ pub fn set_buffer_bytes<H: Host>(
     let (memory, state) = call.memory()?;
     let value = memory.bytes(value, value_size)?;
     let body = state.body.get_or_insert_with(|| stream.body().unwrap_or_default().to_vec());
+    replace_range(body, start, size, value);
+    Ok(())
+}
+
+fn replace_range(body: &mut Vec<u8>, start: u32, size: u32, value: &[u8]) {
     let start = (start as usize).min(body.len());
     let end = start.saturating_add(size as usize).min(body.len());
     body.splice(start..end, value.iter().copied());
-    Ok(())
 }
 
 /// Runs `read` with the buffer that the guest named.
@@ -88,6 +101,13 @@ fn with_buffer<H: Host>(
     match BufferType::try_from(buffer).map_err(|()| Status::BadArgument)? {
         BufferType::RequestBody | BufferType::ResponseBody => {
             let stream = call.stream()?.ok_or(Status::NotFound)?;
+            if let Some(paused) = call.state_mut().paused_body().map(|(body, _)| std::mem::take(body)) {
+                let outcome = read(call, &paused);
+                if let Some((body, _)) = call.state_mut().paused_body() {
+                    *body = paused;
+                }
+                return outcome;
+            }
             // Taken out for the call: the guest's allocator runs meanwhile.
             let Some(changed) = call.state_mut().body.take() else {
                 return read(call, stream.body().ok_or(Status::NotFound)?);
@@ -108,8 +128,22 @@ fn with_buffer<H: Host>(
             let arguments = call.state().foreign_arguments.clone().ok_or(Status::NotFound)?;
             read(call, &arguments)
         }
-        _ => Err(Status::NotFound.into()),
+        BufferType::HttpCallResponseBody => with_answer(call, Answer::body, read),
+        BufferType::GrpcMessage => with_answer(call, Answer::message, read),
+        BufferType::DownstreamData | BufferType::UpstreamData => Err(Status::NotFound.into()),
     }
+}
+
+fn with_answer<H: Host>(
+    call: &mut Call<'_, H>,
+    part: impl FnOnce(&Answer) -> Option<&[u8]>,
+    read: impl FnOnce(&mut Call<'_, H>, &[u8]) -> Outcome,
+) -> Outcome {
+    // Taken out for the call: the guest's allocator runs meanwhile.
+    let answer = call.state_mut().answer.take().ok_or(Status::NotFound)?;
+    let outcome = part(&answer).map_or(Err(Status::NotFound.into()), |bytes| read(call, bytes));
+    call.state_mut().answer = Some(answer);
+    outcome
 }
 
 fn plugin_configuration<H: Host>(call: &Call<'_, H>) -> Option<Arc<[u8]>> {

@@ -1,5 +1,7 @@
 //! `proxy_get_header_map_*`, `proxy_set_header_map_pairs` and the changes of one header.
 
+use std::borrow::Cow;
+
 use crate::{
     abi::{
         AbiVersion, HeaderMap, Status, escape_invalid,
@@ -14,24 +16,57 @@ use crate::{
 pub fn get_header_map_size<H: Host>(call: &mut Call<'_, H>, map: u32, size_out: u32) -> Outcome {
     let map = header_map(map)?;
     let stream = call.stream()?;
-    let headers = all_headers(call, stream.as_ref(), map);
-    let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
-    call.memory()?.0.write_u32(size_out, size)?;
+    let size = if map.is_of_callout() {
+        let headers = call.state().answer.as_ref().and_then(|answer| answer.headers(map));
+        let headers = headers.into_iter().flatten().map(|(name, value)| (name.into(), value.into())).collect();
+        pairs::encoded_len(&presented(call, headers))
+    } else {
+        pairs::encoded_len(&all_headers(call, stream.as_ref(), map))
+    };
+    call.memory()?.0.write_u32(size_out, size.ok_or(Status::InternalFailure)?)?;
     Ok(())
 }
 
 /// A map that the stream does not have is empty.
 pub fn get_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, pointer_out: u32, size_out: u32) -> Outcome {
     let map = header_map(map)?;
+    if map.is_of_callout() {
+        return answer_headers(call, map, pointer_out, size_out);
+    }
     let stream = call.stream()?;
     let headers = all_headers(call, stream.as_ref(), map);
     let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
     call.return_with(size, pointer_out, size_out, |out| pairs::encode(&headers, out))
 }
 
+/// A map of a callout's answer. No bytes at all when there is no answer, which the Go SDK takes for `NOT_FOUND` and others for an
+/// empty map.
+fn answer_headers<H: Host>(call: &mut Call<'_, H>, map: HeaderMap, pointer_out: u32, size_out: u32) -> Outcome {
+    call.check_unrestricted()?;
+    // Taken out for the call: the guest's allocator runs meanwhile.
+    let Some(answer) = call.state_mut().answer.take() else { return call.return_bytes(&[], pointer_out, size_out) };
+    let outcome = match answer.headers(map) {
+        Some(headers) => {
+            let headers = presented(call, headers.iter().map(|(name, value)| (name.into(), value.into())).collect());
+            match pairs::encoded_len(&headers) {
+                Some(size) => call.return_with(size, pointer_out, size_out, |out| pairs::encode(&headers, out)),
+                None => Err(Status::InternalFailure.into()),
+            }
+        }
+        None => call.return_bytes(&[], pointer_out, size_out),
+    };
+    call.state_mut().answer = Some(answer);
+    outcome
+}
+
 /// The headers as the guest is to see them; none when there is no stream.
 fn all_headers<'a, H: Host>(call: &Call<'_, H>, stream: Option<&'a H::Stream>, map: HeaderMap) -> Vec<Pair<'a>> {
-    let mut headers = stream.map(|stream| stream.headers(map)).unwrap_or_default();
+    let headers = stream.map(|stream| stream.headers(map)).unwrap_or_default();
+    presented(call, headers)
+}
+
+/// Headers as the guest is to see them.
+fn presented<'a, H: Host>(call: &Call<'_, H>, mut headers: Vec<Pair<'a>>) -> Vec<Pair<'a>> {
     if call.state().options.escape_invalid_utf8 {
         for text in headers.iter_mut().flat_map(|(name, value)| [name, value]) {
             *text = escape_invalid(std::mem::take(text));
@@ -70,7 +105,22 @@ pub fn get_header_map_value<H: Host>(
     let map = header_map(map)?;
     let stream = call.stream()?;
     let name = call.bytes(name, name_size)?;
-    match stream.as_ref().and_then(|stream| stream.header(map, name)) {
+    if map.is_of_callout() {
+        let name = name.to_ascii_lowercase();
+        let value = call.state().answer.as_ref().and_then(|answer| answer.header(map, &name)).map(<[u8]>::to_vec);
+        return return_value(call, value.map(Cow::from), pointer_out, size_out);
+    }
+    let value = stream.as_ref().and_then(|stream| stream.header(map, name));
+    return_value(call, value, pointer_out, size_out)
+}
+
+fn return_value<H: Host>(
+    call: &mut Call<'_, H>,
+    value: Option<Cow<'_, [u8]>>,
+    pointer_out: u32,
+    size_out: u32,
+) -> Outcome {
+    match value {
         Some(value) if call.state().options.escape_invalid_utf8 => {
             call.return_bytes(&escape_invalid(value), pointer_out, size_out)
         }

@@ -4,6 +4,7 @@ use crate::{
     abi::{LogLevel, pairs},
     host::Host,
     hostcalls::{Call, Outcome},
+    vm,
 };
 
 /// A response that the guest wants instead of the upstream's.
@@ -41,7 +42,14 @@ pub fn send_local_response<H: Host>(
     let details = memory.bytes(details, details_size)?.to_vec();
     let body = memory.bytes(body, body_size)?.to_vec();
     match u16::try_from(status) {
-        Ok(status @ 200..=999) => state.reply = Some(Box::new(LocalReply { status, details, headers, body })),
+        Ok(status @ 200..=999) => {
+            let reply = Box::new(LocalReply { status, details, headers, body });
+            if state.effective == state.current {
+                state.reply = Some(reply);
+            } else if !state.end_effective_stream(vm::Outcome::Reply(reply)) {
+                call.log(LogLevel::Warn, format_args!("a local reply is not sent: the stream does not wait for one"));
+            }
+        }
         _ => call.log(
             LogLevel::Error,
             format_args!("proxy_send_local_response: status {status} is not sent, it must be in 200..=999"),

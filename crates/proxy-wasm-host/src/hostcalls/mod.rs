@@ -2,17 +2,19 @@
 
 mod buffers;
 mod foreign;
+mod grpc;
 mod headers;
+mod http_call;
 mod lifecycle;
 mod local_reply;
 mod log;
 mod metrics;
-mod missing;
 mod properties;
 mod shared_data;
 mod shared_queue;
 pub mod table;
 mod time;
+mod unknown;
 
 use std::borrow::Cow;
 
@@ -27,7 +29,7 @@ use crate::{
 };
 
 pub use local_reply::LocalReply;
-pub(crate) use missing::define_unknown_imports;
+pub(crate) use unknown::define_unknown_imports;
 
 /// How a hostcall ends: `OK`, another status, or a trap.
 pub(crate) type Outcome = Result<(), Failure>;

@@ -3,11 +3,11 @@
 use wasmtime::{Caller, Linker};
 
 use crate::{
-    abi::{AbiVersion, Status},
+    abi::AbiVersion,
     host::Host,
     hostcalls::{
-        Call, buffers, foreign, headers, lifecycle, local_reply, log, metrics, missing, properties, shared_data,
-        shared_queue, time,
+        Call, buffers, foreign, grpc, headers, http_call, lifecycle, local_reply, log, metrics, properties,
+        shared_data, shared_queue, time,
     },
     vm::State,
 };
@@ -21,42 +21,26 @@ pub struct Hostcall {
     pub versions: (AbiVersion, AbiVersion),
     /// Names and types (`u32` is wasm's i32, `u64` its i64).
     pub parameters: &'static [(&'static str, &'static str)],
-    /// What is answered while it is not built; `None` when it is.
-    pub missing: Option<Status>,
 }
 
-/// A row: versions, name, parameters, then `= function` or, not built yet, `-> status`.
+/// A row: versions, name, parameters, then `= function`.
 macro_rules! hostcalls {
-    ($($first:ident ..= $last:ident  $name:ident($($parameter:ident: $type:ident),*) $kind:tt $target:path;)*) => {
+    ($($first:ident ..= $last:ident  $name:ident($($parameter:ident: $type:ident),*) = $function:path;)*) => {
         /// All hostcalls, grouped as in the folder.
         pub const HOSTCALLS: &[Hostcall] = &[$(Hostcall {
             name: stringify!($name),
             versions: (AbiVersion::$first, AbiVersion::$last),
             parameters: &[$((stringify!($parameter), stringify!($type))),*],
-            missing: hostcalls!(@status $kind $target),
         }),*];
 
         /// Defines all hostcalls in the module `env`.
         pub(crate) fn link<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result<()> {
-            let mut row = 0..;
             $(
-                let _row = row.next().unwrap_or_default();
-                linker.func_wrap("env", stringify!($name), hostcalls!(@closure _row $name($($parameter: $type),*) $kind $target))?;
+                linker.func_wrap("env", stringify!($name), |caller: Caller<'_, State<H>>, $($parameter: $type),*| {
+                    Call::run(stringify!($name), caller, |call| $function(call, $($parameter),*))
+                })?;
             )*
             Ok(())
-        }
-    };
-    (@status = $target:path) => { None };
-    (@status -> $status:path) => { Some($status) };
-    (@closure $row:ident $name:ident($($parameter:ident: $type:ident),*) = $function:path) => {
-        |caller: Caller<'_, State<H>>, $($parameter: $type),*| {
-            Call::run(stringify!($name), caller, |call| $function(call, $($parameter),*))
-        }
-    };
-    (@closure $row:ident $name:ident($($parameter:ident: $type:ident),*) -> $status:path) => {
-        move |caller: Caller<'_, State<H>>, $($parameter: $type),*| {
-            let _ = ($($parameter,)*);
-            missing::hostcall(caller, $row, stringify!($name), $status)
         }
     };
 }
@@ -95,22 +79,22 @@ hostcalls! {
     // lifecycle
     V0_1_0..=V0_2_1 proxy_set_effective_context(context: u32) = lifecycle::set_effective_context;
     V0_1_0..=V0_2_1 proxy_done() = lifecycle::done;
-    V0_1_0..=V0_1_0 proxy_continue_request() = lifecycle::continue_request_or_response;
-    V0_1_0..=V0_1_0 proxy_continue_response() = lifecycle::continue_request_or_response;
+    V0_1_0..=V0_1_0 proxy_continue_request() = lifecycle::continue_request;
+    V0_1_0..=V0_1_0 proxy_continue_response() = lifecycle::continue_response;
     V0_2_0..=V0_2_1 proxy_continue_stream(stream_type: u32) = lifecycle::continue_stream;
     V0_2_0..=V0_2_1 proxy_close_stream(stream_type: u32) = lifecycle::close_stream;
     V0_1_0..=V0_1_0 proxy_clear_route_cache() = lifecycle::clear_route_cache;
     V0_1_0..=V0_2_1 proxy_get_status(code_out: u32, pointer_out: u32, size_out: u32) = lifecycle::get_status;
 
     // http call
-    V0_1_0..=V0_2_1 proxy_http_call(upstream: u32, upstream_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32, trailers: u32, trailers_size: u32, timeout: u32, token_out: u32) -> Status::InternalFailure;
+    V0_1_0..=V0_2_1 proxy_http_call(upstream: u32, upstream_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32, trailers: u32, trailers_size: u32, timeout: u32, token_out: u32) = http_call::http_call;
 
     // grpc
-    V0_1_0..=V0_2_1 proxy_grpc_call(upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, token_out: u32) -> Status::InternalFailure;
-    V0_1_0..=V0_2_1 proxy_grpc_stream(upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, metadata: u32, metadata_size: u32, token_out: u32) -> Status::InternalFailure;
-    V0_1_0..=V0_2_1 proxy_grpc_send(token: u32, message: u32, message_size: u32, end_of_stream: u32) -> Status::NotFound;
-    V0_1_0..=V0_2_1 proxy_grpc_cancel(token: u32) -> Status::NotFound;
-    V0_1_0..=V0_2_1 proxy_grpc_close(token: u32) -> Status::NotFound;
+    V0_1_0..=V0_2_1 proxy_grpc_call(upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, token_out: u32) = grpc::grpc_call;
+    V0_1_0..=V0_2_1 proxy_grpc_stream(upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, metadata: u32, metadata_size: u32, token_out: u32) = grpc::grpc_stream;
+    V0_1_0..=V0_2_1 proxy_grpc_send(token: u32, message: u32, message_size: u32, end_of_stream: u32) = grpc::grpc_send;
+    V0_1_0..=V0_2_1 proxy_grpc_cancel(token: u32) = grpc::grpc_cancel;
+    V0_1_0..=V0_2_1 proxy_grpc_close(token: u32) = grpc::grpc_close;
 
     // shared data
     V0_1_0..=V0_2_1 proxy_get_shared_data(key: u32, key_size: u32, pointer_out: u32, size_out: u32, cas_out: u32) = shared_data::get_shared_data;
@@ -132,14 +116,38 @@ hostcalls! {
     V0_1_0..=V0_2_1 proxy_call_foreign_function(name: u32, name_size: u32, arguments: u32, arguments_size: u32, pointer_out: u32, size_out: u32) = foreign::call_foreign_function;
 }
 
+/// Defines a hostcall in the form that an SDK gives it, where that is another than the table's: AssemblyScript's has gRPC
+/// without metadata. Does nothing for an import that is none of these.
+pub(crate) fn link_form_of_sdk<H: Host>(
+    linker: &mut Linker<State<H>>,
+    name: &str,
+    parameters: usize,
+) -> wasmtime::Result<bool> {
+    match (name, parameters) {
+        ("proxy_grpc_call", 10) => linker.func_wrap(
+            "env",
+            "proxy_grpc_call",
+            |caller: Caller<'_, State<H>>, a, b, c, d, e, f, g, h, i, j| {
+                Call::run("proxy_grpc_call", caller, |call| {
+                    grpc::grpc_call_without_metadata(call, a, b, c, d, e, f, g, h, i, j)
+                })
+            },
+        )?,
+        ("proxy_grpc_stream", 7) => {
+            linker.func_wrap("env", "proxy_grpc_stream", |caller: Caller<'_, State<H>>, a, b, c, d, e, f, g| {
+                Call::run("proxy_grpc_stream", caller, |call| {
+                    grpc::grpc_stream_without_metadata(call, a, b, c, d, e, f, g)
+                })
+            })?
+        }
+        _ => return Ok(false),
+    };
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_row_has_a_bit_of_its_own_in_the_report() {
-        assert!(HOSTCALLS.len() <= 128);
-    }
 
     #[test]
     fn no_name_stands_twice() {

@@ -39,6 +39,8 @@ pub enum Event {
 pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
+    /// Wait until [`Host::wake_stream`] is called, then ask [`Plugin::resume`](crate::context::Plugin::resume).
+    Wait,
     /// Go on with this in the place of the body that the callback was about.
     Body(Vec<u8>),
     /// Answer with this and end the stream.
@@ -71,8 +73,8 @@ fn holds_back(action: u32) -> bool {
 /// A trap ends the instance, for nothing may be called on it any more. The next call builds a new one and configures the
 /// plugin contexts there as they were; stream contexts of the old instance are gone.
 pub(crate) struct Vm<H: Host> {
-    module: Arc<Module<H>>,
-    store: Store<State<H>>,
+    pub(super) module: Arc<Module<H>>,
+    pub(super) store: Store<State<H>>,
     /// `None` once the instance trapped.
     callbacks: Option<Callbacks>,
     /// `proxy_on_vm_start` succeeded.
@@ -189,23 +191,30 @@ impl<H: Host> Vm<H> {
     /// When the guest traps, or did so since the context was created.
     pub fn on_event(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
         self.living_stream(id)?;
-        match event {
+        self.store.data_mut().in_request = matches!(event, Event::RequestHeaders | Event::RequestBody { .. });
+        let outcome = match event {
             Event::RequestHeaders => self.on_headers(id, stream, HeaderMap::RequestHeaders),
             Event::ResponseHeaders => self.on_headers(id, stream, HeaderMap::ResponseHeaders),
             Event::RequestBody { .. } | Event::ResponseBody { .. } => self.on_body(id, stream, event),
-        }
+        };
+        self.store.data_mut().in_request = false;
+        outcome
     }
 
     fn on_headers(&mut self, id: u32, stream: H::Stream, map: HeaderMap) -> Result<Outcome, CallError> {
         let counted = stream.clone();
-        self.call(id, Some(stream), |callbacks, store| {
+        let action = self.call(id, Some(stream), |callbacks, store| {
             let callback = match map {
                 HeaderMap::RequestHeaders => callbacks.request_headers.as_ref()?,
                 _ => callbacks.response_headers.as_ref()?,
             };
             Some(callback.call(store, id, counted.header_count(map), true))
         })?;
-        Ok(self.end_of_stream().unwrap_or(Outcome::Continue))
+        if let Some(end) = self.end_of_stream() {
+            return Ok(end);
+        }
+        let waits = map == HeaderMap::RequestHeaders && self.wait(id, action.unwrap_or_default(), || None);
+        Ok(if waits { Outcome::Wait } else { Outcome::Continue })
     }
 
     /// How the callback that has just returned ends the stream; `None` when it does not.
@@ -244,6 +253,14 @@ impl<H: Host> Vm<H> {
             if let Some(end) = self.end_of_stream() {
                 return Ok(end);
             }
+        }
+        if matches!(event, Event::RequestBody { .. }) {
+            let is_changed = body.is_some();
+            let mut body = body;
+            if self.wait(id, action, || Some((body.take().unwrap_or_else(|| chunk.to_vec()), is_changed))) {
+                return Ok(Outcome::Wait);
+            }
+            return Ok(body.map_or(Outcome::Continue, Outcome::Body));
         }
         let state = self.store.data_mut();
         if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
@@ -285,6 +302,9 @@ impl<H: Host> Vm<H> {
     /// Ends a stream context: done, log, delete. The last one of a released plugin context takes that along.
     pub fn close_stream(&mut self, id: u32) {
         if self.living_stream(id).is_ok() {
+            self.cancel_awaited(id);
+        }
+        if self.living_stream(id).is_ok() {
             let stream = self.store.data().contexts.streams.get(&id).map(|entry| entry.stream.clone());
             self.mark_done(id, stream.clone(), Patience::Hurry);
             let _ = self.call(id, stream.clone(), |callbacks, store| Some(callbacks.log.as_ref()?.call(store, id)));
@@ -292,11 +312,17 @@ impl<H: Host> Vm<H> {
         }
         let Some(entry) = self.store.data_mut().contexts.remove_stream(id) else { return };
         self.store.data().log_host(LogLevel::Info, format_args!("free http context {id}"));
-        if let Some(plugin) = self.store.data().contexts.plugins.get(&entry.plugin)
+        self.end_released(entry.plugin);
+    }
+
+    /// Ends a plugin context that nobody holds, if nothing of it is left.
+    pub(super) fn end_released(&mut self, id: u32) {
+        if let Some(plugin) = self.store.data().contexts.plugins.get(&id)
             && let End::Released(patience) = plugin.end
             && plugin.open_streams == 0
+            && (patience == Patience::Hurry || self.has_only_grpc_streams(id))
         {
-            self.end_plugin(entry.plugin, patience);
+            self.end_plugin(id, patience);
         }
     }
 
@@ -350,9 +376,7 @@ impl<H: Host> Vm<H> {
             (End::Draining, Patience::Hurry) => return self.delete_plugin(id),
             (End::None | End::Released(_), patience) => plugin.end = End::Released(patience),
         }
-        if plugin.open_streams == 0 {
-            self.end_plugin(id, patience);
-        }
+        self.end_released(id);
     }
 
     /// Whether the guest said `proxy_done` for a plugin context.
@@ -372,6 +396,7 @@ impl<H: Host> Vm<H> {
 
     /// `proxy_on_done` of a plugin context, and what comes after it unless the guest wants to be waited for.
     fn end_plugin(&mut self, id: u32, patience: Patience) {
+        self.cancel_of_plugin(id);
         let is_done = self.mark_done(id, None, patience);
         let state = self.store.data_mut();
         // It may say so in the callback itself.
@@ -388,7 +413,12 @@ impl<H: Host> Vm<H> {
     /// `proxy_on_delete` of a plugin context, which is gone afterwards.
     fn delete_plugin(&mut self, id: u32) {
         self.delete_context(id, None);
-        self.store.data_mut().contexts.remove_plugin(id);
+        let State { host, contexts, .. } = self.store.data_mut();
+        for token in contexts.callouts_of_plugin(id) {
+            contexts.remove_callout(token);
+            host.cancel_callout(token);
+        }
+        contexts.remove_plugin(id);
         self.store.data().log_host(LogLevel::Info, format_args!("free plugin context {id}"));
     }
 
@@ -431,7 +461,7 @@ impl<H: Host> Vm<H> {
     ///
     /// # Errors
     /// When the guest trapped, which ends the instance.
-    fn call<R>(
+    pub(super) fn call<R>(
         &mut self,
         id: u32,
         stream: Option<H::Stream>,
@@ -444,6 +474,7 @@ impl<H: Host> Vm<H> {
         state.stream = stream;
         state.reply = None;
         state.close = false;
+        state.continued = false;
 
         let result = callback(callbacks, &mut self.store).transpose();
 
@@ -456,6 +487,8 @@ impl<H: Host> Vm<H> {
         result.map_err(|trap| {
             self.callbacks = None;
             self.store.data_mut().reply = None;
+            self.store.data_mut().answer = None;
+            self.forget_callouts();
             self.log_error(format_args!("failed to call function: {trap:?}"));
             CallError::Trapped
         })
@@ -500,7 +533,7 @@ impl<H: Host> Vm<H> {
 
     /// # Errors
     /// When the context is none of this instance's.
-    fn living_stream(&self, id: u32) -> Result<(), CallError> {
+    pub(super) fn living_stream(&self, id: u32) -> Result<(), CallError> {
         let entry = self.store.data().contexts.streams.get(&id).ok_or(CallError::Gone)?;
         if self.callbacks.is_some() && entry.generation == self.generation {
             return Ok(());

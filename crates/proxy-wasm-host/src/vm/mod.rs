@@ -1,5 +1,7 @@
 //! The engine, compiled modules and the instance of a plugin.
 
+mod answer;
+mod callouts;
 mod engine;
 mod instance;
 mod module;
@@ -7,6 +9,7 @@ mod state;
 mod stdio;
 mod wasi;
 
+pub(crate) use answer::Answer;
 pub use engine::Engine;
 pub(crate) use instance::Vm;
 pub use instance::{Event, Outcome, QueuePoll};

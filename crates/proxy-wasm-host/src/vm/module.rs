@@ -11,6 +11,8 @@ pub(crate) struct Module<H: Host> {
     pub pre: InstancePre<State<H>>,
     /// The version that it declares; one that declares none is taken for the newest.
     pub abi: AbiVersion,
+    /// It imports a hostcall that makes callouts.
+    pub makes_callouts: bool,
     /// What whoever loads it should know, a line each.
     pub report: Vec<String>,
 }
@@ -30,11 +32,17 @@ impl<H: Host> Module<H> {
         if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {
             return Err(LoadError::NoMemory);
         }
-        Ok(Self { pre, abi, report })
+        let makes_callouts = module.imports().any(|import| makes_callouts(import.name()));
+        Ok(Self { pre, abi, makes_callouts, report })
     }
 
     /// A store for one instance of the module.
     pub fn store(&self, state: State<H>) -> Store<State<H>> {
         Store::new(self.pre.module().engine(), state)
     }
+}
+
+/// Whether a callout can come of a call of this import.
+fn makes_callouts(import: &str) -> bool {
+    matches!(import, "proxy_http_call" | "proxy_grpc_call" | "proxy_grpc_stream")
 }

@@ -5,12 +5,12 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::{
     abi::{AbiVersion, LogLevel},
-    context::{Contexts, Options},
+    context::{Contexts, Options, Waiting},
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
     store::{Metrics, SharedData},
-    vm::{stdio::Stdio, wasi},
+    vm::{Answer, Outcome, stdio::Stdio, wasi},
 };
 
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
@@ -26,6 +26,8 @@ pub(crate) struct State<H: Host> {
     pub effective: u32,
     /// The stream of the current context with what only this callback can see.
     pub stream: Option<H::Stream>,
+    /// The callback is about a request, which can wait for callouts.
+    pub in_request: bool,
     /// The callback is about a body.
     pub in_body: bool,
     /// The body as the guest left it, once it differs from the stream's.
@@ -46,8 +48,10 @@ pub(crate) struct State<H: Host> {
     pub allocator: Option<Allocator>,
     /// The guest's allocator runs: only logging is allowed.
     pub allocating: bool,
-    /// One bit for each row of the hostcall table that was missed and reported.
-    pub reported: u128,
+    /// What the callout callback that runs is about.
+    pub answer: Option<Answer>,
+    /// The guest has said in this callback that its stream goes on.
+    pub continued: bool,
     pub shared_data: SharedData,
     pub metrics: Metrics,
     pub stdio: Stdio,
@@ -66,6 +70,7 @@ impl<H: Host> State<H> {
             current: 0,
             effective: 0,
             stream: None,
+            in_request: false,
             in_body: false,
             body: None,
             reply: None,
@@ -76,7 +81,8 @@ impl<H: Host> State<H> {
             memory: None,
             allocator: None,
             allocating: false,
-            reported: 0,
+            answer: None,
+            continued: false,
             stdio: Stdio::default(),
             wasi: wasi::context(),
         }
@@ -88,6 +94,36 @@ impl<H: Host> State<H> {
             return self.stream.clone();
         }
         self.contexts.streams.get(&self.effective).map(|entry| entry.stream.clone())
+    }
+
+    /// The part of the request body that the stream was paused with which hostcalls act on, and whether it was changed; `None`
+    /// in the stream's own callbacks.
+    pub fn paused_body(&mut self) -> Option<&mut (Vec<u8>, bool)> {
+        if self.effective == self.current {
+            return None;
+        }
+        self.contexts.streams.get_mut(&self.effective)?.paused_body.as_mut()
+    }
+
+    /// Has the stream that hostcalls act on, which is not the current one, end with `outcome`. Returns whether it waits, so that
+    /// it can.
+    pub fn end_effective_stream(&mut self, outcome: Outcome) -> bool {
+        let Some(entry) = self.contexts.streams.get_mut(&self.effective) else { return false };
+        if entry.waiting == Waiting::No {
+            return false;
+        }
+        entry.ended = Some(outcome);
+        self.wake_effective_stream();
+        true
+    }
+
+    /// Tells the proxy that the stream that hostcalls act on need not wait any more.
+    pub fn wake_effective_stream(&self) {
+        if let Some(entry) = self.contexts.streams.get(&self.effective)
+            && let Some(plugin) = self.contexts.plugins.get(&entry.plugin)
+        {
+            self.host.wake_stream(&entry.stream, plugin.key);
+        }
     }
 
     /// Logs where the guest's own messages of this moment go.

@@ -77,22 +77,6 @@ fn a_result_that_would_be_written_past_the_end_traps() {
 }
 
 #[test]
-fn a_hostcall_that_is_not_built_is_reported_once() {
-    for hostcall in HOSTCALLS.iter().filter(|row| row.missing.is_some()) {
-        let module = calling_guest(hostcall, &vec![0; hostcall.parameters.len()]);
-        let proxy = Proxy::default();
-        let plugin = proxy.load(&module).unwrap();
-        let context = plugin.configure(b"conf").unwrap();
-        let stream = context.open_stream(Request::default()).unwrap();
-        for _ in 0..3 {
-            plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
-        }
-        let reports = proxy.take_log().into_iter().filter(|line| line.contains(hostcall.name));
-        assert_eq!(reports.count(), 1, "{}", hostcall.name);
-    }
-}
-
-#[test]
 fn an_allocator_that_fails_or_lies_traps() {
     let get = HOSTCALLS.iter().find(|row| row.name == "proxy_get_header_map_pairs").unwrap();
     let module = calling_guest(get, &[0, 0, 4]);

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     rc::Rc,
     sync::{Arc, Mutex},
 };
@@ -9,6 +10,7 @@ use std::{
 use proxy_wasm_host::{
     HeaderChange, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel, Status, pairs::Pair, property::Value},
+    callout::{Callout, Refusal},
     context::{Options, Plugin},
     store::{Dict, InProcess},
     vm::Engine,
@@ -24,6 +26,12 @@ pub struct Proxy {
     hook: Arc<Mutex<Option<Hook>>>,
     /// The plugin contexts and periods that were asked for.
     pub ticks: Arc<Mutex<Vec<(u64, u32)>>>,
+    /// The callouts in flight, by token.
+    pub callouts: Arc<Mutex<BTreeMap<u32, Callout>>>,
+    /// What was sent on gRPC streams: token, message, whether it is the last.
+    pub grpc_messages: Arc<Mutex<Vec<(u32, Option<Vec<u8>>, bool)>>>,
+    /// How often a stream was woken.
+    pub wakes: Arc<Mutex<usize>>,
     /// How often queues were asked to be watched.
     pub queue_watches: Arc<Mutex<usize>>,
     /// How often queues were asked to be polled soon.
@@ -37,6 +45,9 @@ impl Default for Proxy {
             log: Arc::default(),
             hook: Arc::default(),
             ticks: Arc::default(),
+            callouts: Arc::default(),
+            grpc_messages: Arc::default(),
+            wakes: Arc::default(),
             queue_watches: Arc::default(),
             queue_polls: Arc::default(),
         }
@@ -60,8 +71,18 @@ impl Proxy {
 
     /// Loads a plugin given in the text format.
     pub fn load(&self, module: &str) -> Result<Rc<Plugin<Self>>, LoadError> {
+        self.load_with(Options::new("a plugin"), module)
+    }
+
+    /// As [`Self::load`], with options.
+    pub fn load_with(&self, options: Options, module: &str) -> Result<Rc<Plugin<Self>>, LoadError> {
         let bytes = wat::parse_str(module).expect("the test's module is correct");
-        Engine::new().expect("the engine runs here").load(self.clone(), Options::new("a plugin"), &bytes)
+        Engine::new().expect("the engine runs here").load(self.clone(), options, &bytes)
+    }
+
+    /// The tokens of the callouts in flight.
+    pub fn tokens(&self) -> Vec<u32> {
+        self.callouts.lock().unwrap().keys().copied().collect()
     }
 }
 
@@ -93,6 +114,33 @@ impl Host for Proxy {
 
     fn poll_queues_soon(&self) {
         *self.queue_polls.lock().unwrap() += 1;
+    }
+
+    fn start_callout(
+        &self,
+        _: Option<&Request>,
+        _: u64,
+        _: &Options,
+        token: u32,
+        callout: Callout,
+    ) -> Result<(), Refusal> {
+        if callout.upstream() == b"refused" {
+            return Err(Refusal::BadArgument("refused".to_owned()));
+        }
+        self.callouts.lock().unwrap().insert(token, callout);
+        Ok(())
+    }
+
+    fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
+        self.grpc_messages.lock().unwrap().push((token, message.map(<[u8]>::to_vec), is_last));
+    }
+
+    fn cancel_callout(&self, token: u32) {
+        self.callouts.lock().unwrap().remove(&token);
+    }
+
+    fn wake_stream(&self, _: &Request, _: u64) {
+        *self.wakes.lock().unwrap() += 1;
     }
 
     fn dict(&self) -> &dyn Dict {

@@ -1,26 +1,9 @@
-//! What stands in for a hostcall that is not built, and for an import that the ABI does not know.
+//! What stands in for an import that the ABI does not know.
 
-use wasmtime::{Caller, ExternType, Func, FuncType, ImportType, Linker, Module, Store, Val, ValType};
+use wasmtime::{ExternType, Func, FuncType, ImportType, Linker, Module, Store, Val, ValType};
 
-use crate::{
-    abi::{LogLevel, Status},
-    host::Host,
-    vm::State,
-};
-
-/// Answers for the hostcall of this name in row `row` of the table, and says once that it is missing.
-pub fn hostcall<H: Host>(mut caller: Caller<'_, State<H>>, row: usize, name: &str, status: Status) -> u32 {
-    let state = caller.data_mut();
-    let bit = 1_u128 << row;
-    if state.reported & bit == 0 {
-        state.reported |= bit;
-        let plugin = state.options.name.clone();
-        let message =
-            format!("plugin {plugin:?} calls {name}, which this host does not have yet: it answers {status:?}");
-        state.log(LogLevel::Warn, message.as_bytes());
-    }
-    status as u32
-}
+use super::table;
+use crate::{abi::Status, host::Host, vm::State};
 
 /// Defines each imported function that is unknown, or known with another type, and returns what to tell about them.
 ///
@@ -37,6 +20,14 @@ pub fn define_unknown_imports<H: Host>(
         let ExternType::Func(wanted) = import.ty() else { continue };
         let known = linker.get_by_import(&mut *store, &import).and_then(|known| known.into_func());
         if known.is_some_and(|known: Func| known.ty(&*store).matches(&wanted)) {
+            continue;
+        }
+        if import.module() == "env"
+            && known.is_some()
+            && answers_a_status(&wanted)
+            && takes_only_i32(&wanted)
+            && table::link_form_of_sdk(linker, import.name(), wanted.params().len())?
+        {
             continue;
         }
         let what = match known {
@@ -69,4 +60,8 @@ fn define_stub<H: Host>(linker: &mut Linker<State<H>>, import: &ImportType<'_>, 
 
 fn answers_a_status(ty: &FuncType) -> bool {
     ty.results().len() == 1 && matches!(ty.result(0), Some(ValType::I32))
+}
+
+fn takes_only_i32(ty: &FuncType) -> bool {
+    ty.params().all(|parameter| matches!(parameter, ValType::I32))
 }

@@ -1,0 +1,355 @@
+--- Moves the bytes of callouts, which the native library speaks, and has requests wait for them.
+--
+-- Runners do it: timers, for most of what plugins run in can't wait. One runner has many threads, a thread for each callout,
+-- and callouts of one location only: a timer has the resolver, the certificates and the timeouts of the location that
+-- started it.
+
+local apisix = require("resty.wasm.apisix")
+local native_module = require("resty.wasm.native_module")
+local pending = require("resty.wasm.pending")
+local semaphore = require("ngx.semaphore")
+
+local cast = require("ffi").cast
+local exiting = ngx.worker.exiting
+local get_phase = ngx.get_phase
+local kill = ngx.thread.kill
+local ngx = ngx
+local pcall = pcall
+local remove = table.remove
+local running = coroutine.running
+local spawn = ngx.thread.spawn
+local tcp = ngx.socket.tcp
+local thread_wait = ngx.thread.wait
+local timer_at = ngx.timer.at
+local tonumber = tonumber
+
+local _M = {}
+
+-- What on_event and resume return when the request has to wait.
+local WAIT = 4
+
+-- What comes next for a callout.
+local RECEIVE = 0
+local KEEP = 1
+local RETRY = 3
+
+-- How much is received at once, in bytes.
+local CHUNK = 65536
+-- How long a wait lasts at most, in seconds; whoever waits begins anew.
+local LONGEST_WAIT = 3600
+-- How long a stream is read at once, in milliseconds: after that a worker that is to end ends it.
+local STREAM_READ = 60000
+-- The longest delay of a timer, in seconds: a million, 11 days.
+local LONGEST_TIMER = 1000000
+
+-- How many callouts a runner has at once, and how many threads it starts in its life: nginx looks for a thread in a list, and
+-- frees what a timer has used when it ends.
+local MOST_AT_ONCE = 64
+local MOST_THREADS = 512
+-- How many runners there are at once: lua_max_running_timers is 256 by default.
+local MOST_RUNNERS = 128
+
+-- Where a request can wait.
+local PHASES = {server_rewrite = true, rewrite = true, precontent = true, access = true, content = true, timer = true}
+
+-- By what the native library tells configurations by: the runner that takes on the callouts of a location.
+local current = {}
+local runner_count = 0
+local last_runner = 0
+
+local function address(wake)
+    return tonumber(cast("uintptr_t", wake.sem))
+end
+
+-- In APISIX, an upstream's name may be the id of one of its upstreams.
+local function find_upstream(native, token)
+    local name = native.bare_name(token)
+    local node, err
+    if name then
+        node, err = apisix.upstream_node(name)
+    end
+    if err then
+        native.fail_callout(token, "connect", err)
+    elseif node then
+        native.set_target(token, node.host, node.port, node.is_encrypted, node.is_http2)
+    end
+end
+
+-- Encrypts a connection. HTTP/2 is offered where this ngx_lua can.
+local function handshake(sock, server_name, is_http2)
+    if is_http2 then
+        local known, session, err = pcall(sock.sslhandshake, sock, nil, server_name, true, false, {"h2"})
+        if known then
+            return session, err
+        end
+    end
+    return sock:sslhandshake(nil, server_name, true)
+end
+
+-- Connects for a callout. Returns the socket, whether its connection was used before, and what is left of its time in ms; nil
+-- when it failed, or was cancelled.
+local function connect(native, token, runner, wake)
+    local host, port, pool, server_name, is_http2, is_stream, remaining =
+        native.open_callout(token, runner.number, address(wake))
+    if not host then
+        return nil
+    end
+    local sock = tcp()
+    if remaining then
+        sock:settimeouts(remaining, remaining, remaining)
+    end
+    local options = {pool = pool, pool_size = is_http2 and 1 or nil}
+    local ok, err
+    if port then
+        ok, err = sock:connect(host, port, options)
+    else
+        ok, err = sock:connect(host, options)
+    end
+    if not ok then
+        native.fail_callout(token, "connect", err)
+        return nil
+    end
+    local is_reused = sock:getreusedtimes() > 0
+    if server_name and not is_reused then
+        ok, err = handshake(sock, server_name, is_http2)
+        if not ok then
+            native.fail_callout(token, "handshake", err or "failed")
+            sock:close()
+            return nil
+        end
+    end
+    native.begin_callout(token, is_reused)
+    return sock, is_stream
+end
+
+-- Sends the request and receives the answer. Returns what is to be done with the connection.
+local function exchange(native, token, sock)
+    local what, output, remaining = native.step_callout(token)
+    while true do
+        if remaining then
+            sock:settimeout(remaining)
+        end
+        if output then
+            local sent, err = sock:send(output)
+            if not sent then
+                return native.fail_callout(token, "transfer", err)
+            end
+        end
+        if what ~= RECEIVE then
+            return what
+        end
+        local data, err = sock:receiveany(CHUNK)
+        what, output, remaining = native.step_callout(token, data, err)
+    end
+end
+
+-- Receives what comes on a stream until it ends. `wake` has the other thread send, or end.
+local function receive_stream(native, token, sock, wake)
+    sock:settimeouts(nil, nil, STREAM_READ)
+    local what = RECEIVE
+    while what == RECEIVE do
+        local data, err = sock:receiveany(CHUNK)
+        if err == "timeout" then
+            err = exiting() and "the worker ends" or nil
+        end
+        what = native.receive_callout(token, data, err)
+        native.deliver(token)
+        pending.run()
+        wake:post(1)
+    end
+end
+
+-- As exchange, for a stream: it may be sent and received on at any time.
+local function exchange_stream(native, token, sock, wake)
+    local reader = spawn(receive_stream, native, token, sock, wake)
+    local what, output
+    repeat
+        what, output = native.step_callout(token)
+        if output then
+            local sent, err = sock:send(output)
+            if not sent then
+                what = native.fail_callout(token, "transfer", err)
+            end
+        end
+        if what == RECEIVE then
+            wake:wait(LONGEST_WAIT)
+        end
+    until what ~= RECEIVE
+    kill(reader)
+    return what
+end
+
+-- Sends a callout and receives its answer.
+local function run_callout(native, token, runner)
+    find_upstream(native, token)
+    local what
+    repeat
+        local wake = runner.wake
+        local sock, is_stream = connect(native, token, runner, wake)
+        if not sock then
+            break
+        end
+        if is_stream then
+            runner.threads[token] = nil   -- it is not killed, but ends by itself
+            what = exchange_stream(native, token, sock, wake)
+        else
+            what = exchange(native, token, sock)
+        end
+        local is_kept = what == KEEP and sock:setkeepalive() ~= nil
+        if not is_kept then
+            sock:close()
+        end
+        native.close_callout(token, is_kept)
+    until what ~= RETRY
+    native.deliver(token)
+    pending.run()
+end
+
+-- A thread of a runner: one callout after the other, as long as there are any.
+local function work(native, runner)
+    local token = remove(runner.queue, 1)
+    while token do
+        runner.threads[token] = running()
+        local ok, err = pcall(run_callout, native, token, runner)
+        if not ok then
+            ngx.log(ngx.ERR, "a callout failed: ", err)
+            native.fail_callout(token, "transfer", "internal error")
+            native.close_callout(token, false)
+            native.deliver(token)
+        end
+        runner.threads[token] = nil
+        token = remove(runner.queue, 1)
+    end
+    runner.busy = runner.busy - 1
+    runner.wake:post(1)
+end
+
+local function stop_cancelled(native, runner)
+    local token = native.next_cancelled(runner.number)
+    while token do
+        local thread = runner.threads[token]
+        if thread then
+            runner.threads[token] = nil
+            runner.busy = runner.busy - 1
+            kill(thread)
+        end
+        token = native.next_cancelled(runner.number)
+    end
+end
+
+local function run(_, runner)
+    local native = native_module.open()
+    repeat
+        while runner.queue[1] do
+            runner.busy = runner.busy + 1
+            runner.spawned = runner.spawned + 1
+            spawn(work, native, runner)
+        end
+        stop_cancelled(native, runner)
+        if runner.busy > 0 then
+            runner.wake:wait(LONGEST_WAIT)
+        end
+    until runner.busy == 0 and not runner.queue[1]
+    runner_count = runner_count - 1
+    if current[runner.configuration] == runner then
+        current[runner.configuration] = nil
+    end
+end
+
+local function start_runner(configuration)
+    if runner_count >= MOST_RUNNERS then
+        return nil, "there are " .. MOST_RUNNERS .. " timers with callouts already"
+    end
+    last_runner = last_runner + 1
+    local runner = {
+        number = last_runner,
+        configuration = configuration,
+        wake = semaphore.new(0),
+        queue = {},   -- tokens
+        threads = {},   -- by token
+        busy = 0,   -- threads that live
+        spawned = 0,   -- threads that there have been
+    }
+    local ok, err = timer_at(0, run, runner)
+    if not ok then
+        return nil, "failed to create a timer: " .. err
+    end
+    runner_count = runner_count + 1
+    current[configuration] = runner
+    return runner
+end
+
+-- The runner that takes on a further callout of a location; nil and an error when there is none.
+local function find_runner(configuration)
+    local runner = current[configuration]
+    if runner and runner.spawned < MOST_THREADS
+        and (runner.busy + #runner.queue < MOST_AT_ONCE or runner_count >= MOST_RUNNERS) then
+        return runner
+    end
+    return start_runner(configuration)
+end
+
+local function start_callouts(native)
+    local token, configuration, uri, method, timeout = native.next_callout()
+    while token do
+        ngx.log(ngx.NOTICE, "send http request to ", uri, ", method: ", method, ", timeout in ms: ", timeout)
+        local runner, err = find_runner(configuration)
+        if runner then
+            runner.queue[#runner.queue + 1] = token
+            runner.wake:post(1)
+        else
+            native.fail_callout(token, "connect", err)
+            native.deliver(token)
+        end
+        token, configuration, uri, method, timeout = native.next_callout()
+    end
+end
+
+-- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request.
+local function watch()
+    local native = native_module.open()
+    local wake = semaphore.new(0)
+    -- nginx calls it early when the worker is to end.
+    timer_at(LONGEST_TIMER, function()
+        wake:post(1)
+        ngx.sleep(0.001)   -- nginx looks at its events again only when there is a timer
+    end)
+    native.watch(address(wake))
+    while not exiting() do
+        wake:wait(LONGEST_WAIT)
+        pending.run()
+    end
+    native.watch(nil)
+end
+
+pending.on_pending(function(native)
+    if native.wants_watch() then
+        timer_at(0, watch)
+    end
+    start_callouts(native)
+end)
+
+--- Has the request wait for its callouts, if it can wait in this phase.
+-- @param context the index of the plugin context
+-- @return what on_event returns, but never that the request has to wait
+function _M.wait(context)
+    local native = native_module.open()
+    local wake = PHASES[get_phase()] and semaphore.new(0)
+    if wake then
+        native.wait(context, address(wake))
+    end
+    local is_over = not wake
+    while true do
+        local result, is_pending = native.resume(context, is_over)
+        if is_pending then
+            pending.run()
+        end
+        if result ~= WAIT then
+            return result
+        end
+        local ok, err = wake:wait(LONGEST_WAIT)
+        is_over = not ok and err ~= "timeout"
+    end
+end
+
+return _M

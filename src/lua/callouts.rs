@@ -1,0 +1,192 @@
+//! What lib/resty/wasm/callouts.lua calls.
+
+use std::time::Duration;
+
+use mlua::{Error, Lua, LuaString, MultiValue, Result, Table};
+
+use super::{
+    on_event::{result, result_of},
+    with_lua,
+};
+use crate::{
+    callout::{self, InFlight, Next, Stage, Target},
+    nginx::{Request, Semaphore, caller},
+    worker,
+};
+
+/// What `step` and `fail` return.
+mod next {
+    pub const RECEIVE: u8 = 0;
+    pub const KEEP: u8 = 1;
+    pub const CLOSE: u8 = 2;
+    pub const RETRY: u8 = 3;
+}
+
+/// Puts the functions into the module.
+pub fn register(lua: &Lua, module: &Table) -> Result<()> {
+    module.set("next_callout", lua.create_function(next_callout)?)?;
+    module.set("bare_name", lua.create_function(bare_name)?)?;
+    module.set("set_target", lua.create_function(set_target)?)?;
+    module.set("open_callout", lua.create_function(open_callout)?)?;
+    module.set("begin_callout", lua.create_function(begin_callout)?)?;
+    module.set("step_callout", lua.create_function(step_callout)?)?;
+    module.set("receive_callout", lua.create_function(receive_callout)?)?;
+    module.set("fail_callout", lua.create_function(fail_callout)?)?;
+    module.set("close_callout", lua.create_function(close_callout)?)?;
+    module.set("deliver", lua.create_function(deliver)?)?;
+    module.set("next_cancelled", lua.create_function(next_cancelled)?)?;
+    module.set("wants_watch", lua.create_function(wants_watch)?)?;
+    module.set("watch", lua.create_function(watch)?)?;
+    module.set("wait", lua.create_function(wait)?)?;
+    module.set("resume", lua.create_function(resume)?)
+}
+
+/// `next_callout()` → token, what tells the location's configuration from others, uri, method, timeout in ms; or nothing.
+fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
+    let Some((token, callout)) = callout::next_new() else { return Ok(MultiValue::new()) };
+    let configuration = with_lua(lua, || caller().map_or(0, Request::configuration));
+    let timeout = callout.timeout.map_or(0, |timeout| timeout.as_millis() as u64);
+    values(lua, (token, configuration, callout.uri.as_str(), callout.method.as_str(), timeout))
+}
+
+/// `bare_name(token)` → the upstream's name, when that may be something else than a host's.
+fn bare_name(_: &Lua, token: u32) -> Result<Option<String>> {
+    Ok(callout::find(token).and_then(|callout| callout.bare_name()))
+}
+
+/// `set_target(token, host, port, is_encrypted, is_http2)`: sends it there.
+fn set_target(_: &Lua, (token, host, port, is_encrypted, is_http2): (u32, String, u16, bool, bool)) -> Result<()> {
+    if let Some(callout) = callout::find(token) {
+        callout.set_target(Target { host, port: Some(port) }, is_encrypted, is_http2);
+    }
+    Ok(())
+}
+
+/// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, whether it is a stream,
+/// remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
+fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
+    let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
+    let opening = callout.open(runner, semaphore(address)?);
+    let remaining = opening.remaining.map(milliseconds);
+    let callout::Opening { host, port, pool, server_name, is_http2, is_stream, .. } = opening;
+    values(lua, (host, port, pool, server_name, is_http2, is_stream, remaining))
+}
+
+/// `begin_callout(token, is_reused)`: the connection stands.
+fn begin_callout(_: &Lua, (token, is_reused): (u32, bool)) -> Result<()> {
+    if let Some(callout) = callout::find(token) {
+        callout.begin(is_reused);
+    }
+    Ok(())
+}
+
+/// `step_callout(token, received, error)` → what is next, what is to be sent, remaining ms. Without `received` and `error`
+/// nothing has come.
+fn step_callout(
+    lua: &Lua,
+    (token, received, error): (u32, Option<LuaString>, Option<LuaString>),
+) -> Result<(u8, Option<LuaString>, Option<u64>)> {
+    let Some(callout) = callout::find(token) else { return Ok((next::CLOSE, None, None)) };
+    let (next, output, remaining) = take_in(&callout, received, error);
+    let output = if output.is_empty() { None } else { Some(lua.create_string(&output)?) };
+    Ok((number(next), output, remaining.map(milliseconds)))
+}
+
+/// As `step_callout`, but what is to be sent is left for the next `step_callout`: another thread sends it.
+fn receive_callout(_: &Lua, (token, received, error): (u32, Option<LuaString>, Option<LuaString>)) -> Result<u8> {
+    let Some(callout) = callout::find(token) else { return Ok(next::CLOSE) };
+    let (next, output, _) = take_in(&callout, received, error);
+    callout.leave_output(output);
+    Ok(number(next))
+}
+
+fn take_in(
+    callout: &InFlight,
+    received: Option<LuaString>,
+    error: Option<LuaString>,
+) -> (Next, Vec<u8>, Option<Duration>) {
+    match (received, error) {
+        (Some(received), _) => callout.step(Some(&received.as_bytes())),
+        (None, None) => callout.step(None),
+        (None, Some(error)) if error.as_bytes() == b"closed" => callout.end(),
+        (None, Some(error)) => (callout.fail(Stage::Transfer, &error.to_string_lossy()), Vec::new(), None),
+    }
+}
+
+/// `fail_callout(token, stage, error)` → what is next. The stages are `connect`, `handshake` and `transfer`.
+fn fail_callout(_: &Lua, (token, stage, error): (u32, LuaString, LuaString)) -> Result<u8> {
+    let stage = match &*stage.as_bytes() {
+        b"connect" => Stage::Connect,
+        b"handshake" => Stage::Handshake,
+        _ => Stage::Transfer,
+    };
+    let error = error.to_string_lossy();
+    Ok(number(callout::find(token).map_or(Next::Close, |callout| callout.fail(stage, &error))))
+}
+
+/// `close_callout(token, is_kept)`: its bytes are not moved any more; its connection is in its pool or not.
+fn close_callout(_: &Lua, (token, is_kept): (u32, bool)) -> Result<()> {
+    if let Some(callout) = callout::find(token) {
+        callout.close(is_kept);
+    }
+    Ok(())
+}
+
+/// `deliver(token)`: tells the plugin what has come.
+fn deliver(lua: &Lua, token: u32) -> Result<()> {
+    with_lua(lua, || worker::deliver(token));
+    Ok(())
+}
+
+/// `next_cancelled(runner)` → a callout that the runner is to stop.
+fn next_cancelled(_: &Lua, runner: u32) -> Result<Option<u32>> {
+    Ok(callout::next_cancelled(runner))
+}
+
+/// `wants_watch()` → whether `watch` is to be called.
+fn wants_watch(_: &Lua, (): ()) -> Result<bool> {
+    Ok(worker::wants_watch())
+}
+
+/// `watch(semaphore)`: it is posted when something comes up while no Lua code runs; without it not any more.
+fn watch(_: &Lua, address: Option<usize>) -> Result<()> {
+    worker::watch(address.map(semaphore).transpose()?);
+    Ok(())
+}
+
+/// `wait(index, semaphore)`: it is posted when the current request need not wait any more, or callouts have something to tell.
+fn wait(lua: &Lua, (index, address): (usize, usize)) -> Result<bool> {
+    let semaphore = semaphore(address)?;
+    Ok(with_lua(lua, || caller().is_some_and(|request| worker::wait(index, request, semaphore))))
+}
+
+/// `resume(index, is_over)` → as `on_event`, for the current request.
+fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
+    let resumed = with_lua(lua, || {
+        let Some(request) = caller() else { return result::NO_REQUEST };
+        result_of(request, worker::resume(index, request, is_over))
+    });
+    Ok((resumed, worker::is_pending()))
+}
+
+fn semaphore(address: usize) -> Result<Semaphore> {
+    // SAFETY: callouts.lua keeps the semaphore until it takes it back; a request's goes with the request, whose end tells.
+    unsafe { Semaphore::at(address) }.ok_or_else(|| Error::runtime("a semaphore is needed"))
+}
+
+fn values(lua: &Lua, values: impl mlua::IntoLuaMulti) -> Result<MultiValue> {
+    values.into_lua_multi(lua)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+fn number(next: Next) -> u8 {
+    match next {
+        Next::Receive => next::RECEIVE,
+        Next::Keep => next::KEEP,
+        Next::Close => next::CLOSE,
+        Next::Retry => next::RETRY,
+    }
+}
