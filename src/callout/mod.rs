@@ -25,6 +25,7 @@ use answer::Answer;
 pub use answer::Reason;
 use connections::{Connections, Pool};
 use request::Prepared;
+pub use request::Server;
 pub use target::Target;
 
 use crate::nginx::{OneThread, Request, Semaphore};
@@ -62,8 +63,6 @@ pub struct InFlight {
     state: RefCell<State>,
     /// Who moves its bytes; `None` as long as nobody does.
     mover: Cell<Option<Mover>>,
-    /// When the guest made it.
-    pub started: Instant,
 }
 
 /// Who moves a callout's bytes.
@@ -153,7 +152,6 @@ pub fn start(
         timeout: prepared.timeout,
         state: RefCell::new(State::new(prepared)),
         mover: Cell::new(None),
-        started: Instant::now(),
     };
     CALLOUTS.open.borrow_mut().insert(token, Rc::new(callout));
     CALLOUTS.new.borrow_mut().push_back(token);
@@ -224,15 +222,11 @@ impl InFlight {
         (target.port.is_none() && target.is_named()).then(|| target.host.clone())
     }
 
-    /// Sends it to `target` instead of the host that the upstream's name would be. `is_encrypted` and `is_http2` hold unless
-    /// the guest said otherwise.
-    pub fn set_target(&self, target: Target, is_encrypted: bool, is_http2: bool) {
+    /// Sends it to `server` instead of the host that the upstream's name would be.
+    pub fn set_server(&self, server: Server) {
         let mut state = self.state.borrow_mut();
-        let prepared = &mut state.prepared;
-        prepared.target = target;
-        prepared.is_encrypted = prepared.is_encrypted.or(Some(is_encrypted));
-        if is_http2 {
-            prepared.protocol = Protocol::Http2;
+        if let Err(error) = state.prepared.set_server(server) {
+            state.fail(Reason::Resolver, &error.to_string());
         }
     }
 

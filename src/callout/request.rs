@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use callout_client::{Body, Protocol, Request, grpc};
+use callout_client::{Body, InvalidRequest, Protocol, Request, grpc};
 use proxy_wasm_host::{
     callout::{Callout, GrpcCall, HttpCall, Refusal},
     context::Options,
@@ -20,6 +20,8 @@ pub struct Prepared {
     /// What the server is to prove that it is.
     pub server_name: String,
     pub request: Request,
+    /// The guest did not say what the server is called: it has the upstream's name.
+    pub is_named_by_upstream: bool,
     pub answer: Answer,
     pub timeout: Option<Duration>,
     /// Nothing happens twice when it is sent twice.
@@ -29,6 +31,38 @@ pub struct Prepared {
     pub method: String,
     /// For the log.
     pub uri: String,
+}
+
+impl Prepared {
+    /// Sends it to `server` instead of the host that the upstream's name would be.
+    ///
+    /// # Errors
+    /// When the server's authority is none.
+    pub fn set_server(&mut self, server: Server) -> Result<(), InvalidRequest> {
+        let is_encrypted = *self.is_encrypted.get_or_insert(server.is_encrypted);
+        if self.is_named_by_upstream {
+            let scheme = if is_encrypted { "https" } else { "http" };
+            self.request.set_authority(scheme, server.authority.as_bytes())?;
+            let host =
+                Target::parse(server.authority.as_bytes()).map_or(server.target.host.clone(), |named| named.host);
+            self.server_name = host.trim_matches(['[', ']']).to_owned();
+        }
+        if server.is_http2 {
+            self.protocol = Protocol::Http2;
+        }
+        self.target = server.target;
+        Ok(())
+    }
+}
+
+/// What an upstream's name stands for, when it is no host's.
+pub struct Server {
+    pub target: Target,
+    /// What it is called.
+    pub authority: String,
+    /// Unless the guest said otherwise.
+    pub is_encrypted: bool,
+    pub is_http2: bool,
 }
 
 /// # Errors
@@ -69,6 +103,7 @@ fn prepare_http(call: HttpCall, options: &Options) -> Result<Prepared, Refusal> 
     let protocol = if options.callout_http2.contains(&call.upstream) { Protocol::Http2 } else { Protocol::Http1 };
     Ok(Prepared {
         server_name: server_name(&target, given_authority),
+        is_named_by_upstream: given_authority.is_none(),
         is_encrypted: pseudo(b":scheme").map(|_| is_encrypted),
         protocol,
         request,
@@ -96,6 +131,7 @@ fn prepare_grpc(call: GrpcCall, options: &Options) -> Result<Prepared, Refusal> 
     let path = [b"/", &call.service[..], b"/", &call.method].concat();
     Ok(Prepared {
         server_name: server_name(&target, call.authority.as_deref()),
+        is_named_by_upstream: call.authority.is_none(),
         is_encrypted: call.is_encrypted,
         protocol: Protocol::Http2,
         request: request.map_err(bad_argument)?,

@@ -9,7 +9,7 @@ use super::{
     with_lua,
 };
 use crate::{
-    callout::{self, InFlight, Next, Stage, Target},
+    callout::{self, InFlight, Next, Server, Stage, Target},
     nginx::{Request, Semaphore, caller},
     worker,
 };
@@ -26,7 +26,7 @@ mod next {
 pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("next_callout", lua.create_function(next_callout)?)?;
     module.set("bare_name", lua.create_function(bare_name)?)?;
-    module.set("set_target", lua.create_function(set_target)?)?;
+    module.set("set_server", lua.create_function(set_server)?)?;
     module.set("open_callout", lua.create_function(open_callout)?)?;
     module.set("begin_callout", lua.create_function(begin_callout)?)?;
     module.set("step_callout", lua.create_function(step_callout)?)?;
@@ -54,10 +54,14 @@ fn bare_name(_: &Lua, token: u32) -> Result<Option<String>> {
     Ok(callout::find(token).and_then(|callout| callout.bare_name()))
 }
 
-/// `set_target(token, host, port, is_encrypted, is_http2)`: sends it there.
-fn set_target(_: &Lua, (token, host, port, is_encrypted, is_http2): (u32, String, u16, bool, bool)) -> Result<()> {
+/// `set_server(token, host, port, authority, is_encrypted, is_http2)`: sends it there.
+fn set_server(
+    _: &Lua,
+    (token, host, port, authority, is_encrypted, is_http2): (u32, String, u16, String, bool, bool),
+) -> Result<()> {
     if let Some(callout) = callout::find(token) {
-        callout.set_target(Target { host, port: Some(port) }, is_encrypted, is_http2);
+        let target = Target { host, port: Some(port) };
+        callout.set_server(Server { target, authority, is_encrypted, is_http2 });
     }
     Ok(())
 }

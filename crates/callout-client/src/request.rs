@@ -70,6 +70,18 @@ impl Request {
         })
     }
 
+    /// Asks for another authority, which is the `host` header of HTTP/1.1 too, by another scheme.
+    ///
+    /// # Errors
+    ///
+    /// When one of them breaks a rule; the request is as it was then.
+    pub fn set_authority(&mut self, scheme: &str, authority: &[u8]) -> Result<(), InvalidRequest> {
+        let (scheme, authority) = (parse_scheme(scheme)?, parse_authority(authority)?);
+        self.headers.insert(header::HOST, host_header(&authority)?);
+        (self.scheme, self.authority) = (scheme, authority);
+        Ok(())
+    }
+
     pub(crate) fn outbound(self, protocol: Protocol) -> Outbound {
         let mut request = http::Request::new(());
         *request.method_mut() = self.method;
@@ -159,10 +171,8 @@ fn parse_headers(
     has_trailers: bool,
 ) -> Result<(HeaderMap, Option<Spelling>), InvalidRequest> {
     let too_many = || InvalidRequest::TooManyHeaders(headers.len());
-    let host =
-        HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidRequest::Authority(authority.to_string()))?;
     let mut parsed = HeaderMap::try_with_capacity(headers.len() + 2).map_err(|_| too_many())?;
-    parsed.insert(header::HOST, host);
+    parsed.insert(header::HOST, host_header(authority)?);
     let mut spelling = headers.iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase)).then(Spelling::default);
     if let Some(spelling) = &mut spelling {
         spelling.append(&header::HOST, b"Host").ok_or_else(too_many)?;
@@ -178,6 +188,10 @@ fn parse_headers(
         parsed.try_append(name, value).map_err(|_| too_many())?;
     }
     Ok((parsed, spelling))
+}
+
+fn host_header(authority: &Authority) -> Result<HeaderValue, InvalidRequest> {
+    HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidRequest::Authority(authority.to_string()))
 }
 
 fn parse_trailers(body: &Body) -> Result<Option<HeaderMap>, InvalidRequest> {

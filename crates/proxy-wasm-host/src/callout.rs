@@ -1,6 +1,6 @@
 //! What guests ask other servers, and what comes back.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use thiserror::Error;
 
@@ -79,6 +79,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// For metrics.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::GrpcCall => "grpc",
+            Self::GrpcStream => "stream",
+        }
+    }
+
     /// What is told of a callout that the host gives up.
     pub fn cancelled(self) -> Event {
         match self {
@@ -174,6 +183,15 @@ pub struct HttpFailure {
 }
 
 impl Event {
+    /// Why the callout failed, in few words or as gRPC's status; `None` when it did not.
+    pub(crate) fn failure(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::HttpFailure(failure) => Some(failure.reason.into()),
+            Self::GrpcClose { status, .. } if *status != 0 => Some(status.to_string().into()),
+            _ => None,
+        }
+    }
+
     /// Whether nothing comes after it.
     pub fn is_last(&self) -> bool {
         !matches!(self, Self::GrpcInitialMetadata(_) | Self::GrpcMessage(_) | Self::GrpcTrailingMetadata(_))

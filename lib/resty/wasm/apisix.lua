@@ -100,7 +100,7 @@ end
 
 --- Looks up an upstream of APISIX's.
 -- @param id string
--- @return one of its nodes, as a table with host, port, is_encrypted, is_http2; nil where there is no APISIX or no such
+-- @return one of its nodes, as a table with host, port, authority, is_encrypted, is_http2; nil where there is no APISIX or no such
 -- upstream; nil and an error when it has no node
 function _M.upstream_node(id)
     local fetch = field(package.loaded["apisix.core"], "config", "fetch_created_obj")
@@ -118,9 +118,12 @@ function _M.upstream_node(id)
     end
     local scheme = conf.scheme or "http"
     local is_encrypted = scheme == "https" or scheme == "grpcs"
+    local port = node.port or (is_encrypted and 443 or 80)
+    local is_rewritten = conf.pass_host == "rewrite" and type(conf.upstream_host) == "string"
     return {
         host = node.host,
-        port = node.port or (is_encrypted and 443 or 80),
+        port = port,
+        authority = is_rewritten and conf.upstream_host or node.host .. ":" .. port,
         is_encrypted = is_encrypted,
         is_http2 = scheme == "grpc" or scheme == "grpcs",
     }

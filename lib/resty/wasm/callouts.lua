@@ -71,7 +71,7 @@ local function find_upstream(native, token)
     if err then
         native.fail_callout(token, "connect", err)
     elseif node then
-        native.set_target(token, node.host, node.port, node.is_encrypted, node.is_http2)
+        native.set_server(token, node.host, node.port, node.authority, node.is_encrypted, node.is_http2)
     end
 end
 

@@ -50,3 +50,13 @@ fn a_clone_is_sent_again() {
     });
     assert_eq!(sent[0], sent[1]);
 }
+
+#[test]
+fn another_authority_takes_the_place_of_the_first() {
+    let mut request = Request::new(b"GET", "http", b"a", b"/", &[(b"x", b"y")], Body::empty()).unwrap();
+    request.set_authority("https", b"b:1").unwrap();
+    assert!(request.set_authority("https", b"b c").is_err());
+    let mut connection = connection(Protocol::Http1);
+    connection.start(request);
+    assert_eq!(String::from_utf8(connection.take_output()).unwrap(), "GET / HTTP/1.1\r\nhost: b:1\r\nx: y\r\n\r\n");
+}

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::Contexts;
 use crate::callout::Kind;
 
@@ -10,6 +12,7 @@ pub(crate) struct CalloutEntry {
     pub kind: Kind,
     /// The guest has sent its last message.
     pub is_half_closed: bool,
+    pub started: Instant,
 }
 
 /// What a stream waits for between two callbacks.
@@ -30,7 +33,7 @@ impl<S> Contexts<S> {
     pub fn add_callout(&mut self, token: u32, plugin: u32, stream: Option<u32>, kind: Kind) {
         let stream = stream.filter(|id| self.streams.contains_key(id));
         let is_half_closed = kind != Kind::GrpcStream;
-        self.callouts.insert(token, CalloutEntry { plugin, stream, kind, is_half_closed });
+        self.callouts.insert(token, CalloutEntry { plugin, stream, kind, is_half_closed, started: Instant::now() });
         self.count_callout(plugin, stream, kind, 1);
     }
 

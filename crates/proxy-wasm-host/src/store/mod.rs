@@ -1,6 +1,7 @@
 //! What plugins share with each other, in all processes of the proxy: shared data, queues, metrics. All of it is kept in one
 //! [`Dict`].
 
+mod callout_metrics;
 mod in_process;
 mod lock;
 mod metrics;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub(crate) use callout_metrics::CalloutMetrics;
 pub use in_process::InProcess;
 pub(crate) use metrics::{MetricError, Metrics};
 pub use prometheus::prometheus;

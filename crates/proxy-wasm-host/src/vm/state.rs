@@ -9,7 +9,7 @@ use crate::{
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
-    store::{Metrics, SharedData},
+    store::{CalloutMetrics, Metrics, SharedData},
     vm::{Answer, Outcome, stdio::Stdio, wasi},
 };
 
@@ -54,6 +54,7 @@ pub(crate) struct State<H: Host> {
     pub continued: bool,
     pub shared_data: SharedData,
     pub metrics: Metrics,
+    pub callout_metrics: CalloutMetrics,
     pub stdio: Stdio,
     pub wasi: WasiP1Ctx,
 }
@@ -63,6 +64,7 @@ impl<H: Host> State<H> {
         Self {
             shared_data: SharedData::new(&options),
             metrics: Metrics::default(),
+            callout_metrics: CalloutMetrics::default(),
             host,
             options,
             abi,

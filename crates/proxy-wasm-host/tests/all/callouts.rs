@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use proxy_wasm_host::{
-    CallError,
+    CallError, Host,
     callout::{Callout, Event, HttpFailure, HttpResponse, Upstreams},
     context::{Options, Plugin, PluginContext},
     vm::{self, Outcome},
@@ -120,7 +120,7 @@ impl Running {
         self.proxy
             .take_log()
             .iter()
-            .filter_map(|line| Some(line.strip_prefix("stream: ").unwrap_or(line)))
+            .map(|line| line.strip_prefix("stream: ").unwrap_or(line))
             .filter(|line| line.len() == 1)
             .collect()
     }
@@ -539,4 +539,26 @@ fn what_the_proxy_refuses_is_logged_and_answered() {
     assert!(proxy.logged("invalid timeout: -1"));
     // BAD_ARGUMENT, INTERNAL_FAILURE
     assert!(proxy.logged("2") && proxy.logged(":"));
+}
+
+#[test]
+fn callouts_are_counted_with_their_time_and_their_failures() {
+    let tick = r#"(func (export "proxy_on_tick") (param i32) (call $http) (call $http) (call $grpc) (call $stream))"#;
+    let running = Running::new(&[tick]);
+    running.context.on_tick().unwrap();
+    running.answer().unwrap();
+    running.tell(failure()).unwrap();
+    running.tell(Event::GrpcClose { status: 14, message: String::new() }).unwrap();
+    running.tell(Event::GrpcClose { status: 0, message: String::new() }).unwrap();
+    let text = proxy_wasm_host::store::prometheus(running.proxy.dict());
+    for line in [
+        "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"http\"} 2",
+        "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"grpc\"} 1",
+        "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"stream\"} 1",
+        "resty_wasm_callout_errors{plugin=\"a plugin\",kind=\"http\",reason=\"timeout\"} 1",
+        "resty_wasm_callout_errors{plugin=\"a plugin\",kind=\"grpc\",reason=\"14\"} 1",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in:\n{text}");
+    }
+    assert_eq!(text.matches("resty_wasm_callout_errors{").count(), 2);
 }

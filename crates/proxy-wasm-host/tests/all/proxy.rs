@@ -16,6 +16,9 @@ use proxy_wasm_host::{
     vm::Engine,
 };
 
+/// Token, message, whether it is the last.
+pub type SentMessage = (u32, Option<Vec<u8>>, bool);
+
 /// Called with each message, before it is recorded.
 pub type Hook = Box<dyn FnMut(&str) + Send>;
 
@@ -28,8 +31,8 @@ pub struct Proxy {
     pub ticks: Arc<Mutex<Vec<(u64, u32)>>>,
     /// The callouts in flight, by token.
     pub callouts: Arc<Mutex<BTreeMap<u32, Callout>>>,
-    /// What was sent on gRPC streams: token, message, whether it is the last.
-    pub grpc_messages: Arc<Mutex<Vec<(u32, Option<Vec<u8>>, bool)>>>,
+    /// What was sent on gRPC streams.
+    pub grpc_messages: Arc<Mutex<Vec<SentMessage>>>,
     /// How often a stream was woken.
     pub wakes: Arc<Mutex<usize>>,
     /// How often queues were asked to be watched.
