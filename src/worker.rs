@@ -399,12 +399,14 @@ pub fn start_callout(
         Watch::Kept(semaphore) => Some(semaphore),
         _ => return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned())),
     };
-    callout::start(request.copied(), plugin_context, options, token, callout)?;
-    if let Some(request) = request
-        && let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key())
-    {
+    let mut requests = WORKER.requests.borrow_mut();
+    let open = request.and_then(|request| Some((*request, requests.get_mut(&request.key())?)));
+    // Of a request whose end nobody tells nothing may be kept.
+    callout::start(open.as_ref().map(|(request, _)| *request), plugin_context, options, token, callout)?;
+    if let Some((_, open)) = open {
         open.callouts.push(token);
     }
+    drop(requests);
     WORKER.pending.set(true);
     if let Some(semaphore) = watch {
         semaphore.post();
@@ -727,6 +729,8 @@ fn close_streams(key: usize) {
     let streams = WORKER.requests.borrow_mut().get_mut(&key).map(|open| std::mem::take(&mut open.streams));
     for stream in streams.into_iter().flatten() {
         stream.plugin.close_stream(stream.id);
+        // What it did not wait for any more, and was about to be told.
+        stream.ready.into_iter().for_each(tell);
     }
     let open = WORKER.requests.borrow_mut().remove(&key);
     for callout in open.iter().flat_map(|open| &open.callouts).filter_map(|token| callout::find(*token)) {

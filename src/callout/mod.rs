@@ -106,7 +106,6 @@ pub struct Opening {
     /// What the server is to prove that it is; missing when the connection is not encrypted.
     pub server_name: Option<String>,
     pub is_http2: bool,
-    pub is_stream: bool,
     /// What is left of the time for the whole callout.
     pub remaining: Option<Duration>,
 }
@@ -215,6 +214,11 @@ impl InFlight {
         !matches!(self.state.borrow().prepared.answer, Answer::Http { .. })
     }
 
+    /// Whether it is a gRPC stream.
+    pub fn is_stream(&self) -> bool {
+        self.state.borrow().prepared.is_stream
+    }
+
     /// The upstream's name, where that may be something else than a host's: it has no port.
     pub fn bare_name(&self) -> Option<String> {
         let state = self.state.borrow();
@@ -255,8 +259,7 @@ impl InFlight {
             state.connection = connection;
         }
         let remaining = state.remaining();
-        let (host, is_stream) = (target.host.clone(), prepared.is_stream);
-        Opening { host, port, pool, server_name, is_http2, is_stream, remaining }
+        Opening { host: target.host.clone(), port, pool, server_name, is_http2, remaining }
     }
 
     /// The connection stands; it was used before or not.
@@ -277,6 +280,9 @@ impl InFlight {
             connection.receive(received);
         }
         let output = state.advance();
+        if state.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            state.fail(Reason::Timeout, "timeout");
+        }
         (state.next(), output, state.remaining())
     }
 

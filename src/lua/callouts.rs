@@ -25,6 +25,7 @@ mod next {
 /// Puts the functions into the module.
 pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("next_callout", lua.create_function(next_callout)?)?;
+    module.set("is_stream", lua.create_function(is_stream)?)?;
     module.set("bare_name", lua.create_function(bare_name)?)?;
     module.set("set_server", lua.create_function(set_server)?)?;
     module.set("open_callout", lua.create_function(open_callout)?)?;
@@ -49,6 +50,11 @@ fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
     values(lua, (token, configuration, callout.uri.as_str(), callout.method.as_str(), timeout))
 }
 
+/// `is_stream(token)` → whether it is a gRPC stream, on which may be sent and received at any time.
+fn is_stream(_: &Lua, token: u32) -> Result<bool> {
+    Ok(callout::find(token).is_some_and(|callout| callout.is_stream()))
+}
+
 /// `bare_name(token)` → the upstream's name, when that may be something else than a host's.
 fn bare_name(_: &Lua, token: u32) -> Result<Option<String>> {
     Ok(callout::find(token).and_then(|callout| callout.bare_name()))
@@ -66,14 +72,13 @@ fn set_server(
     Ok(())
 }
 
-/// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, whether it is a stream,
-/// remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
+/// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
 fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
     let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
     let opening = callout.open(runner, semaphore(address)?);
     let remaining = opening.remaining.map(milliseconds);
-    let callout::Opening { host, port, pool, server_name, is_http2, is_stream, .. } = opening;
-    values(lua, (host, port, pool, server_name, is_http2, is_stream, remaining))
+    let callout::Opening { host, port, pool, server_name, is_http2, .. } = opening;
+    values(lua, (host, port, pool, server_name, is_http2, remaining))
 }
 
 /// `begin_callout(token, is_reused)`: the connection stands.

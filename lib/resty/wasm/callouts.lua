@@ -86,11 +86,9 @@ local function handshake(sock, server_name, is_http2)
     return sock:sslhandshake(nil, server_name, true)
 end
 
--- Connects for a callout. Returns the socket, whether its connection was used before, and what is left of its time in ms; nil
--- when it failed, or was cancelled.
+-- Connects for a callout. Returns the socket; nil when it failed, or was cancelled.
 local function connect(native, token, runner, wake)
-    local host, port, pool, server_name, is_http2, is_stream, remaining =
-        native.open_callout(token, runner.number, address(wake))
+    local host, port, pool, server_name, is_http2, remaining = native.open_callout(token, runner.number, address(wake))
     if not host then
         return nil
     end
@@ -119,7 +117,7 @@ local function connect(native, token, runner, wake)
         end
     end
     native.begin_callout(token, is_reused)
-    return sock, is_stream
+    return sock
 end
 
 -- Sends the request and receives the answer. Returns what is to be done with the connection.
@@ -182,10 +180,12 @@ end
 -- Sends a callout and receives its answer.
 local function run_callout(native, token, runner)
     find_upstream(native, token)
+    -- A stream is told of what it is to send, or that it is to end; the runner, which callouts it is to stop.
+    local is_stream = native.is_stream(token)
+    local wake = is_stream and semaphore.new(0) or runner.wake
     local what
     repeat
-        local wake = runner.wake
-        local sock, is_stream = connect(native, token, runner, wake)
+        local sock = connect(native, token, runner, wake)
         if not sock then
             break
         end

@@ -104,7 +104,8 @@ fn start<H: Host>(
             Some((pointer, size)) => Some(memory.bytes(pointer, size)?.to_vec()),
             None => None,
         },
-        timeout: timeout.and_then(milliseconds).or(upstream.timeout),
+        // That of the service is for calls.
+        timeout: timeout.and_then(|timeout| milliseconds(timeout).or(upstream.timeout)),
         upstream: upstream.name,
         is_encrypted: upstream.is_encrypted,
         authority: upstream.authority,
