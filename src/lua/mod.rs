@@ -77,6 +77,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("on_foreign_function", lua.create_function(on_foreign_function)?)?;
     module.set("on_event", on_event::function(lua)?)?;
     callouts::register(lua, &module)?;
+    module.set("is_pending", lua.create_function(is_pending)?)?;
     module.set("take_pending", lua.create_function(take_pending)?)?;
     module.set("next_timer", lua.create_function(next_timer)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
@@ -149,7 +150,12 @@ fn on_configure(
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
 }
 
-/// `take_pending()` → whether there is something that only Lua can do.
+/// `is_pending()` → whether there is something that only Lua can do.
+fn is_pending(_: &Lua, (): ()) -> Result<bool> {
+    Ok(worker::is_pending())
+}
+
+/// `take_pending()` → the same, once.
 fn take_pending(_: &Lua, (): ()) -> Result<bool> {
     Ok(worker::take_pending())
 }

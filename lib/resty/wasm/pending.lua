@@ -16,7 +16,8 @@ end
 --- Does what is pending, if anything is. In init_by_lua* there is nothing to do it with: there it is left to the workers.
 function _M.run()
     local native = native_module.open()
-    if get_phase() == "init" then
+    -- In this order: when a worker ends nothing is pending, and finalizers may not ask for the phase.
+    if not native.is_pending() or get_phase() == "init" then
         return
     end
     while native.take_pending() do
