@@ -4,6 +4,7 @@ package t::Servers;
 # test, 1985 to 1989 are free for a file's own servers.
 #
 #   start_servers();                             # t/servers, until this file's end
+#   start_resolvers();                           # for nginx's `resolver`, until this file's end
 #   --- http_config eval: $t::Servers::BACKENDS  # nginx, as part of the server under test
 #
 # In the sections of a test $TEST_NGINX_TLS is the folder of the certificates, $TEST_NGINX_SOCKETS that of the unix sockets.
@@ -15,16 +16,20 @@ use Cwd qw(cwd);
 use Exporter qw(import);
 use File::Glob qw(bsd_glob);
 use File::Path qw(make_path);
+use IO::Select;
 use IO::Socket::IP;
 use POSIX ();
 
 require t::WASM;
 
-our @EXPORT = qw(start_servers);
+our @EXPORT = qw(start_servers start_resolvers);
 
 our $GRPC     = '127.0.0.1:1990';
 our $GRPC_TLS = '127.0.0.1:1991';
 our $GRPC_IPV6 = '[::1]:1990';
+
+# What they answer for each name, except those under `.unknown`.
+our %RESOLVERS = ('127.0.0.1:1953' => '127.0.0.1', '127.0.0.1:1954' => '127.0.0.2');
 
 # The kinds are explained in t/servers/src/garbage.rs.
 our %GARBAGE = (
@@ -117,6 +122,43 @@ sub stop_servers {
     waitpid $process->{pid}, 0;
 }
 
-END { stop_servers() }
+my @Resolvers;
+
+# Starts %RESOLVERS, unless they run.
+sub start_resolvers {
+    return if @Resolvers;
+    my $parent = $$;
+    for my $listen (sort keys %RESOLVERS) {
+        my $socket = IO::Socket::IP->new(LocalAddr => $listen, Proto => 'udp') or die "$listen: $@\n";
+        my $pid = fork // die "fork: $!\n";
+        if ($pid == 0) {
+            my $select = IO::Select->new($socket);
+            while (getppid() == $parent) { resolve($socket, $RESOLVERS{$listen}) if $select->can_read(1) }
+            POSIX::_exit(0);
+        }
+        push @Resolvers, $pid;
+    }
+}
+
+# Answers a DNS query with one question (RFC 1035 §4).
+sub resolve {
+    my ($socket, $address) = @_;
+    $socket->recv(my $query, 512);
+    my ($id, $question) = unpack 'n x10 a*', $query;
+    my ($name, $type) = $question =~ /^(.+?\0)(..)/s or return;
+    my $is_unknown = $name =~ /\x07unknown\0$/;
+    my $is_answered = !$is_unknown && unpack('n', $type) == 1;
+    my $answer = pack 'n n n N n C4', 0xc00c, 1, 1, 60, 4, split /\./, $address;
+    $socket->send(pack('n6', $id, 0x8180 | ($is_unknown ? 3 : 0), 1, $is_answered ? 1 : 0, 0, 0)
+        . $question . ($is_answered ? $answer : ''));
+}
+
+sub stop_resolvers {
+    local $?;
+    kill 'KILL', @Resolvers;
+    waitpid $_, 0 for splice @Resolvers;
+}
+
+END { stop_resolvers(); stop_servers() }    # the resolvers have the servers' standard input, too
 
 1;

@@ -234,8 +234,9 @@ impl InFlight {
         }
     }
 
-    /// A runner takes it on.
-    pub fn open(&self, runner: u32, wake: Semaphore) -> Opening {
+    /// A runner takes it on. Connections are used again only where the `configuration` is the same: another location may
+    /// trust other certificates, and have another resolver.
+    pub fn open(&self, runner: u32, wake: Semaphore, configuration: usize) -> Opening {
         self.mover.set(Some(Mover { runner, wake }));
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -246,7 +247,7 @@ impl InFlight {
         let port = (!target.is_unix()).then(|| target.port.unwrap_or(default_port));
         let server_name = is_encrypted.then(|| prepared.server_name.clone());
         let mut pool = format!(
-            "resty.wasm:{}:{}:{}",
+            "resty.wasm:{configuration:x}:{}:{}:{}",
             target.host,
             port.unwrap_or_default(),
             server_name.as_deref().unwrap_or_default()

@@ -45,7 +45,7 @@ pub fn register(lua: &Lua, module: &Table) -> Result<()> {
 /// `next_callout()` → token, what tells the location's configuration from others, uri, method, timeout in ms; or nothing.
 fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
     let Some((token, callout)) = callout::next_new() else { return Ok(MultiValue::new()) };
-    let configuration = with_lua(lua, || caller().map_or(0, Request::configuration));
+    let configuration = configuration(lua);
     let timeout = callout.timeout.map_or(0, |timeout| timeout.as_millis() as u64);
     values(lua, (token, configuration, callout.uri.as_str(), callout.method.as_str(), timeout))
 }
@@ -75,7 +75,7 @@ fn set_server(
 /// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
 fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
     let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
-    let opening = callout.open(runner, semaphore(address)?);
+    let opening = callout.open(runner, semaphore(address)?, configuration(lua));
     let remaining = opening.remaining.map(milliseconds);
     let callout::Opening { host, port, pool, server_name, is_http2, .. } = opening;
     values(lua, (host, port, pool, server_name, is_http2, remaining))
@@ -176,6 +176,10 @@ fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
         result_of(request, worker::resume(index, request, is_over))
     });
     Ok((resumed, worker::is_pending()))
+}
+
+fn configuration(lua: &Lua) -> usize {
+    with_lua(lua, || caller().map_or(0, Request::configuration))
 }
 
 fn semaphore(address: usize) -> Result<Semaphore> {
