@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use callout_client::{Connection, Limits, Protocol, grpc};
+use callout_client::{Connection, Error, Event as Part, Limits, Protocol, grpc};
 use proxy_wasm_host::{
     callout::{Callout, Event, Refusal},
     context::{IdMap, Options},
@@ -82,6 +82,8 @@ struct State {
     pool: Option<Pool>,
     /// The connection was used before.
     is_reused: bool,
+    /// The server was not told, by ALPN (RFC 7301), that the connection is to be HTTP/2.
+    lacks_alpn: bool,
     /// It was sent twice.
     is_retried: bool,
     is_finished: bool,
@@ -263,10 +265,11 @@ impl InFlight {
         Opening { host: target.host.clone(), port, pool, server_name, is_http2, remaining }
     }
 
-    /// The connection stands; it was used before or not.
-    pub fn begin(&self, is_reused: bool) {
+    /// The connection stands; it was used before or not. With `lacks_alpn` it is new and encrypted, and to be HTTP/2, which
+    /// could not be offered to the server.
+    pub fn begin(&self, is_reused: bool, lacks_alpn: bool) {
         let mut state = self.state.borrow_mut();
-        state.is_reused = is_reused;
+        (state.is_reused, state.lacks_alpn) = (is_reused, lacks_alpn);
         let protocol = state.prepared.protocol;
         let kept = state.connection.take().filter(|_| is_reused);
         let mut connection = kept.unwrap_or_else(|| Connection::new(protocol, &Limits::default()));
@@ -353,6 +356,7 @@ impl State {
             connection: None,
             pool: None,
             is_reused: false,
+            lacks_alpn: false,
             is_retried: false,
             is_finished: false,
             failure: None,
@@ -370,27 +374,40 @@ impl State {
 
     /// Drives the connection as far as it goes, and returns what is to be sent.
     fn advance(&mut self) -> Vec<u8> {
-        let Some(connection) = &mut self.connection else { return Vec::new() };
+        let Some(mut connection) = self.connection.take() else { return Vec::new() };
         for (message, is_last) in self.unsent.drain(..) {
             connection.send_data(message, is_last);
         }
-        let mut output = std::mem::take(&mut self.output);
-        output.append(&mut connection.take_output());
-        while !self.is_finished {
-            let Some(part) = connection.next_event() else { break };
-            for event in self.prepared.answer.take_in(part) {
-                self.is_finished = self.is_finished || event.is_last();
-                if let Event::HttpFailure(failure) = &event {
-                    self.failure = Some(failure.message.clone());
-                }
-                self.events.push_back(event);
-            }
+        while !self.is_finished
+            && let Some(part) = connection.next_event()
+        {
+            self.take_in(part, connection.has_received());
         }
         // An answer may be over before its exchange is.
         if self.is_finished && !connection.is_reusable() {
             connection.cancel();
         }
+        let mut output = std::mem::take(&mut self.output);
+        output.append(&mut connection.take_output());
+        self.connection = Some(connection);
         output
+    }
+
+    fn take_in(&mut self, part: Part, is_answered: bool) {
+        if let Part::Failed(error @ (Error::Http1 | Error::Closed)) = &part
+            && self.lacks_alpn
+            && !is_answered
+        {
+            let message = format!("{error}; HTTP/2 was not offered by ALPN, which this ngx_lua does not have");
+            return self.fail(Reason::TlsHandshake, &message);
+        }
+        for event in self.prepared.answer.take_in(part) {
+            self.is_finished = self.is_finished || event.is_last();
+            if let Event::HttpFailure(failure) = &event {
+                self.failure = Some(failure.message.clone());
+            }
+            self.events.push_back(event);
+        }
     }
 
     fn next(&mut self) -> Next {

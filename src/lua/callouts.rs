@@ -81,10 +81,10 @@ fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Resul
     values(lua, (host, port, pool, server_name, is_http2, remaining))
 }
 
-/// `begin_callout(token, is_reused)`: the connection stands.
-fn begin_callout(_: &Lua, (token, is_reused): (u32, bool)) -> Result<()> {
+/// `begin_callout(token, is_reused, lacks_alpn)`: the connection stands.
+fn begin_callout(_: &Lua, (token, is_reused, lacks_alpn): (u32, bool, bool)) -> Result<()> {
     if let Some(callout) = callout::find(token) {
-        callout.begin(is_reused);
+        callout.begin(is_reused, lacks_alpn);
     }
     Ok(())
 }

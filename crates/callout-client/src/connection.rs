@@ -28,6 +28,8 @@ pub struct Connection {
     exchange: Exchange,
     stream: Option<Rc<RefCell<Stream>>>,
     answered: bool,
+    /// The first bytes that were received are those of an answer of HTTP/1; `None` before they come.
+    speaks_http1: Option<bool>,
 }
 
 enum Exchange {
@@ -47,6 +49,7 @@ impl Connection {
             exchange: Exchange::None,
             stream: None,
             answered: false,
+            speaks_http1: None,
         }
     }
 
@@ -77,6 +80,7 @@ impl Connection {
             return;
         }
         self.answered |= self.protocol == Protocol::Http1 && self.is_running();
+        self.speaks_http1.get_or_insert_with(|| bytes.starts_with(b"HTTP/1."));
         self.driver.pipe.receive(bytes);
         self.driver.wake();
     }
@@ -209,7 +213,10 @@ impl Connection {
     }
 
     fn fail_by(&mut self, error: &hyper::Error) -> Event {
-        let error = Error::from_hyper(error, self.driver.pipe.input_has_ended());
+        let error = match Error::from_hyper(error, self.driver.pipe.input_has_ended()) {
+            Error::Malformed(_) if self.protocol == Protocol::Http2 && self.speaks_http1 == Some(true) => Error::Http1,
+            error => error,
+        };
         self.answered |= matches!(error, Error::Reset(code) if code != u32::from(h2::Reason::REFUSED_STREAM));
         self.fail(error)
     }

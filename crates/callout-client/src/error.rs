@@ -55,6 +55,9 @@ pub enum Error {
     /// The peer switched protocols (status 101), which nobody asked for.
     #[error("the peer switched protocols")]
     Switched,
+    /// The peer of an HTTP/2 connection speaks HTTP/1.
+    #[error("the peer speaks HTTP/1.1, not HTTP/2")]
+    Http1,
     /// What the peer sent is not HTTP, not the protocol of this connection, or above [`Limits`](crate::Limits).
     #[error("the answer is malformed: {0}")]
     Malformed(String),

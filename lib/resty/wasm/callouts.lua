@@ -75,15 +75,16 @@ local function find_upstream(native, token)
     end
 end
 
--- Encrypts a connection. HTTP/2 is offered where this ngx_lua can.
+-- Encrypts a connection. HTTP/2 is offered where this ngx_lua can: the third result is whether it was.
 local function handshake(sock, server_name, is_http2)
     if is_http2 then
         local known, session, err = pcall(sock.sslhandshake, sock, nil, server_name, true, false, {"h2"})
         if known then
-            return session, err
+            return session, err, true
         end
     end
-    return sock:sslhandshake(nil, server_name, true)
+    local session, err = sock:sslhandshake(nil, server_name, true)
+    return session, err, false
 end
 
 -- Connects for a callout. Returns the socket; nil when it failed, or was cancelled.
@@ -108,15 +109,18 @@ local function connect(native, token, runner, wake)
         return nil
     end
     local is_reused = sock:getreusedtimes() > 0
+    local lacks_alpn = false
     if server_name and not is_reused then
-        ok, err = handshake(sock, server_name, is_http2)
+        local is_offered
+        ok, err, is_offered = handshake(sock, server_name, is_http2)
+        lacks_alpn = is_http2 and not is_offered
         if not ok then
             native.fail_callout(token, "handshake", err or "failed")
             sock:close()
             return nil
         end
     end
-    native.begin_callout(token, is_reused)
+    native.begin_callout(token, is_reused, lacks_alpn)
     return sock
 end
 

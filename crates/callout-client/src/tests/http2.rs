@@ -268,6 +268,12 @@ fn malformed_answers_fail() {
 }
 
 #[test]
+fn answers_of_http1_are_told_apart() {
+    let outcome = answer(&mut started(), b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", 100, false);
+    assert_eq!(outcome.error, Some(Error::Http1));
+}
+
+#[test]
 fn heads_above_the_limits_fail() {
     let header = [0, 1, b'a', 1, b'b'];
     let many = [STATUS_200, &header.repeat(101)].concat();
