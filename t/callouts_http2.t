@@ -237,14 +237,11 @@ uri: http://127.0.0.1:2007/
 --- lua
     ask("127.0.0.1:2008", "/", "get_header call_response :dispatch_status")
     ask("127.0.0.1:2003", "/", "get_header call_response :dispatch_status")
-    ask("127.0.0.1:2001", "/", "get_header call_response :dispatch_status")
     ask("127.0.0.1:2002", "/", "get_header call_response :dispatch_status", {timeout = 50})
 --- grep_error_log_out
 http call failed: the answer is malformed: http2 error: connection error detected: frame with invalid size
 call_response 1: get_header call_response :dispatch_status -> OK reader failure
 http call failed: the answer is malformed: http2 error: connection error detected: frame with invalid size
-call_response 1: get_header call_response :dispatch_status -> OK reader failure
-http call failed: the peer closed the connection before the answer was complete
 call_response 1: get_header call_response :dispatch_status -> OK reader failure
 http call failed: timeout
 call_response 1: get_header call_response :dispatch_status -> OK timeout

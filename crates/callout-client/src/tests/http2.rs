@@ -269,8 +269,11 @@ fn malformed_answers_fail() {
 
 #[test]
 fn answers_of_http1_are_told_apart() {
-    let outcome = answer(&mut started(), b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", 100, false);
-    assert_eq!(outcome.error, Some(Error::Http1));
+    let mut connection = Connection::new(Protocol::Http2, &Limits::default());
+    connection.start(request("GET", &[], Body::empty()));
+    connection.take_output();
+    let answered = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(answer(&mut connection, answered, 100, false).error, Some(Error::Http1));
 }
 
 #[test]
