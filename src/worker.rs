@@ -393,7 +393,12 @@ pub fn start_callout(
     token: u32,
     callout: Callout,
 ) -> Result<(), Refusal> {
+    // A guest may open its stream anew whenever it ends.
+    let is_endless = request.is_none() && matches!(&callout, Callout::Grpc(call) if call.message.is_none());
     let watch = match WORKER.watch.get() {
+        _ if is_endless && has_caller() && !process_goes_on() => {
+            return Err(Refusal::Failed("a gRPC stream is not opened: the worker ends".to_owned()));
+        }
         _ if process_has_ended() => return Err(Refusal::Failed("a callout is not sent: the worker ends".to_owned())),
         _ if has_caller() => None,
         Watch::Kept(semaphore) => Some(semaphore),
@@ -735,6 +740,9 @@ fn close_streams(key: usize) {
     let open = WORKER.requests.borrow_mut().remove(&key);
     for callout in open.iter().flat_map(|open| &open.callouts).filter_map(|token| callout::find(*token)) {
         callout.request.set(None);
+        if !process_goes_on() {
+            callout.end_stream();
+        }
     }
     if let Some(reply) = open.and_then(|open| open.reply) {
         report_other_body(&reply);

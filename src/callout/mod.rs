@@ -210,7 +210,25 @@ pub fn send(token: u32, message: Option<&[u8]>, is_last: bool) {
     }
 }
 
+/// Ends the streams that no living request made: the worker is to end, and they may have no end of their own.
+pub fn end_streams() {
+    let open: Vec<Rc<InFlight>> = CALLOUTS.open.borrow().values().cloned().collect();
+    for callout in open.iter().filter(|callout| callout.request.get().is_none()) {
+        callout.end_stream();
+    }
+}
+
 impl InFlight {
+    /// Ends it, if it is a stream, because the worker ends.
+    pub fn end_stream(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.prepared.is_stream {
+            state.fail(Reason::BrokenConnection, "the worker ends");
+            state.failure = None; // nothing is wrong
+            self.mover.get().iter().for_each(|mover| mover.wake.post());
+        }
+    }
+
     /// Whether it is a gRPC call or stream.
     pub fn is_grpc(&self) -> bool {
         !matches!(self.state.borrow().prepared.answer, Answer::Http { .. })
@@ -266,8 +284,11 @@ impl InFlight {
     }
 
     /// The connection stands; it was used before or not. With `lacks_alpn` it is new and encrypted, and to be HTTP/2, which
-    /// could not be offered to the server.
-    pub fn begin(&self, is_reused: bool, lacks_alpn: bool) {
+    /// could not be offered to the server. With `wake` it is moved by a thread that this wakes.
+    pub fn begin(&self, is_reused: bool, lacks_alpn: bool, wake: Option<Semaphore>) {
+        if let (Some(mover), Some(wake)) = (self.mover.get(), wake) {
+            self.mover.set(Some(Mover { wake, ..mover }));
+        }
         let mut state = self.state.borrow_mut();
         (state.is_reused, state.lacks_alpn) = (is_reused, lacks_alpn);
         let protocol = state.prepared.protocol;

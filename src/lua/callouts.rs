@@ -25,7 +25,6 @@ mod next {
 /// Puts the functions into the module.
 pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("next_callout", lua.create_function(next_callout)?)?;
-    module.set("is_stream", lua.create_function(is_stream)?)?;
     module.set("bare_name", lua.create_function(bare_name)?)?;
     module.set("set_server", lua.create_function(set_server)?)?;
     module.set("open_callout", lua.create_function(open_callout)?)?;
@@ -38,6 +37,7 @@ pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("next_cancelled", lua.create_function(next_cancelled)?)?;
     module.set("wants_watch", lua.create_function(wants_watch)?)?;
     module.set("watch", lua.create_function(watch)?)?;
+    module.set("end_streams", lua.create_function(end_streams)?)?;
     module.set("wait", lua.create_function(wait)?)?;
     module.set("resume", lua.create_function(resume)?)
 }
@@ -48,11 +48,6 @@ fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
     let configuration = configuration(lua);
     let timeout = callout.timeout.map_or(0, |timeout| timeout.as_millis() as u64);
     values(lua, (token, configuration, callout.uri.as_str(), callout.method.as_str(), timeout))
-}
-
-/// `is_stream(token)` → whether it is a gRPC stream, on which may be sent and received at any time.
-fn is_stream(_: &Lua, token: u32) -> Result<bool> {
-    Ok(callout::find(token).is_some_and(|callout| callout.is_stream()))
 }
 
 /// `bare_name(token)` → the upstream's name, when that may be something else than a host's.
@@ -72,19 +67,21 @@ fn set_server(
     Ok(())
 }
 
-/// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
+/// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, whether it is a stream,
+/// remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
 fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
     let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
     let opening = callout.open(runner, semaphore(address)?, configuration(lua));
     let remaining = opening.remaining.map(milliseconds);
     let callout::Opening { host, port, pool, server_name, is_http2, .. } = opening;
-    values(lua, (host, port, pool, server_name, is_http2, remaining))
+    values(lua, (host, port, pool, server_name, is_http2, callout.is_stream(), remaining))
 }
 
-/// `begin_callout(token, is_reused, lacks_alpn)`: the connection stands.
-fn begin_callout(_: &Lua, (token, is_reused, lacks_alpn): (u32, bool, bool)) -> Result<()> {
+/// `begin_callout(token, is_reused, lacks_alpn, semaphore)`: the connection stands. From now on a stream has a semaphore of its
+/// own, whose address has to be valid until `close_callout`.
+fn begin_callout(_: &Lua, (token, is_reused, lacks_alpn, address): (u32, bool, bool, Option<usize>)) -> Result<()> {
     if let Some(callout) = callout::find(token) {
-        callout.begin(is_reused, lacks_alpn);
+        callout.begin(is_reused, lacks_alpn, address.map(semaphore).transpose()?);
     }
     Ok(())
 }
@@ -160,6 +157,12 @@ fn wants_watch(_: &Lua, (): ()) -> Result<bool> {
 /// `watch(semaphore)`: it is posted when something comes up while no Lua code runs; without it not any more.
 fn watch(_: &Lua, address: Option<usize>) -> Result<()> {
     worker::watch(address.map(semaphore).transpose()?);
+    Ok(())
+}
+
+/// `end_streams()`: ends the gRPC streams that no request needs, for the worker ends.
+fn end_streams(_: &Lua, (): ()) -> Result<()> {
+    callout::end_streams();
     Ok(())
 }
 

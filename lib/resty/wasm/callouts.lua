@@ -11,6 +11,7 @@ local semaphore = require("ngx.semaphore")
 
 local cast = require("ffi").cast
 local exiting = ngx.worker.exiting
+local find = string.find
 local get_phase = ngx.get_phase
 local kill = ngx.thread.kill
 local ngx = ngx
@@ -33,12 +34,13 @@ local RECEIVE = 0
 local KEEP = 1
 local RETRY = 3
 
+-- What sslhandshake says where it does not know ALPN.
+local TOO_MANY_ARGUMENTS = "expecting 1 ~ 5 arguments"
+
 -- How much is received at once, in bytes.
 local CHUNK = 65536
 -- How long a wait lasts at most, in seconds; whoever waits begins anew.
 local LONGEST_WAIT = 3600
--- How long a stream is read at once, in milliseconds: after that a worker that is to end ends it.
-local STREAM_READ = 60000
 -- The longest delay of a timer, in seconds: a million, 11 days.
 local LONGEST_TIMER = 1000000
 
@@ -78,18 +80,21 @@ end
 -- Encrypts a connection. HTTP/2 is offered where this ngx_lua can: the third result is whether it was.
 local function handshake(sock, server_name, is_http2)
     if is_http2 then
-        local known, session, err = pcall(sock.sslhandshake, sock, nil, server_name, true, false, {"h2"})
-        if known then
-            return session, err, true
+        local is_done, session, err = pcall(sock.sslhandshake, sock, nil, server_name, true, false, {"h2"})
+        if is_done or not find(session, TOO_MANY_ARGUMENTS, 1, true) then
+            return is_done and session, err, true
         end
     end
-    local session, err = sock:sslhandshake(nil, server_name, true)
-    return session, err, false
+    -- resty.core asserts that a handshake has succeeded when it need not wait for it.
+    local is_done, session, err = pcall(sock.sslhandshake, sock, nil, server_name, true)
+    return is_done and session, err, false
 end
 
--- Connects for a callout. Returns the socket; nil when it failed, or was cancelled.
-local function connect(native, token, runner, wake)
-    local host, port, pool, server_name, is_http2, remaining = native.open_callout(token, runner.number, address(wake))
+-- Connects for a callout. Returns the socket, and for a stream the semaphore that wakes it; nil when it failed, or was
+-- cancelled.
+local function connect(native, token, runner)
+    local host, port, pool, server_name, is_http2, is_stream, remaining =
+        native.open_callout(token, runner.number, address(runner.wake))
     if not host then
         return nil
     end
@@ -120,8 +125,9 @@ local function connect(native, token, runner, wake)
             return nil
         end
     end
-    native.begin_callout(token, is_reused, lacks_alpn)
-    return sock
+    local wake = is_stream and semaphore.new(0) or nil
+    native.begin_callout(token, is_reused, lacks_alpn, wake and address(wake))
+    return sock, wake
 end
 
 -- Sends the request and receives the answer. Returns what is to be done with the connection.
@@ -147,14 +153,11 @@ end
 
 -- Receives what comes on a stream until it ends. `wake` has the other thread send, or end.
 local function receive_stream(native, token, sock, wake)
-    sock:settimeouts(nil, nil, STREAM_READ)
+    sock:settimeouts(nil, nil, LONGEST_WAIT * 1000)
     local what = RECEIVE
     while what == RECEIVE do
         local data, err = sock:receiveany(CHUNK)
-        if err == "timeout" then
-            err = exiting() and "the worker ends" or nil
-        end
-        what = native.receive_callout(token, data, err)
+        what = native.receive_callout(token, data, err ~= "timeout" and err or nil)
         native.deliver(token)
         pending.run()
         wake:post(1)
@@ -184,16 +187,13 @@ end
 -- Sends a callout and receives its answer.
 local function run_callout(native, token, runner)
     find_upstream(native, token)
-    -- A stream is told of what it is to send, or that it is to end; the runner, which callouts it is to stop.
-    local is_stream = native.is_stream(token)
-    local wake = is_stream and semaphore.new(0) or runner.wake
     local what
     repeat
-        local sock = connect(native, token, runner, wake)
+        local sock, wake = connect(native, token, runner)
         if not sock then
             break
         end
-        if is_stream then
+        if wake then
             runner.threads[token] = nil   -- it is not killed, but ends by itself
             what = exchange_stream(native, token, sock, wake)
         else
@@ -309,7 +309,8 @@ local function start_callouts(native)
     end
 end
 
--- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request.
+-- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request. When the worker is to end
+-- it ends the streams that no request needs: they may have no end of their own.
 local function watch()
     local native = native_module.open()
     local wake = semaphore.new(0)
@@ -324,6 +325,7 @@ local function watch()
         pending.run()
     end
     native.watch(nil)
+    native.end_streams()
 end
 
 pending.on_pending(function(native)
