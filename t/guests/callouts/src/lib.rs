@@ -112,7 +112,7 @@ impl Dispatch {
 }
 
 fn metadata() -> Vec<(&'static str, &'static [u8])> {
-    vec![("x-from", b"callouts"), ("x-data-bin", b"\0\xff")]
+    vec![("x-from", b"callouts"), ("x-data-bin", b"AP8")]
 }
 
 /// A callout that has been made.
