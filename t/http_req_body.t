@@ -108,3 +108,20 @@ log: get_body request 0 1024
 --- grep_error_log_out
 request_body 2: get_body request 0 1024 -> OK AAA
 log 2: get_body request 0 1024 -> NOT_FOUND
+
+
+
+=== TEST 7: a call, and a reply after its answer
+--- script
+request_body: http_call 127.0.0.1:1980 1000 "" :path=/
+call_response: set_effective_context $stream
+call_response: get_body request 0 1024
+call_response: send_local_response 503 ""
+--- parts: "helloworld"
+--- error_code: 503
+--- grep_error_log eval: qr/run http callback.*?(?=, client|$)|call_response 1: .*?(?=, client|$)/
+--- grep_error_log_out
+run http callback callout id: 0, plugin ctx id: 1
+call_response 1: set_effective_context $stream -> OK
+call_response 1: get_body request 0 1024 -> OK helloworld
+call_response 1: send_local_response 503 "" -> OK
