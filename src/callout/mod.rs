@@ -84,8 +84,6 @@ struct State {
     is_reused: bool,
     /// The server was not told, by ALPN (RFC 7301), that the connection is to be HTTP/2.
     lacks_alpn: bool,
-    /// It was sent twice.
-    is_retried: bool,
     is_finished: bool,
     /// Why it failed, until the log has it.
     failure: Option<String>,
@@ -121,7 +119,7 @@ pub enum Next {
     Keep,
     /// The callout is over.
     Close,
-    /// Begin again on a new connection.
+    /// Begin again on another connection: the next one that is kept, or a new one.
     Retry,
 }
 
@@ -378,7 +376,6 @@ impl State {
             pool: None,
             is_reused: false,
             lacks_alpn: false,
-            is_retried: false,
             is_finished: false,
             failure: None,
             events: VecDeque::new(),
@@ -443,11 +440,10 @@ impl State {
     /// Whether the server closed a kept connection before it saw the request, most likely.
     fn may_retry(&self) -> bool {
         let has_received = self.connection.as_ref().is_some_and(Connection::has_received);
-        self.is_reused && !self.is_retried && !self.is_finished && self.prepared.is_idempotent && !has_received
+        self.is_reused && !self.is_finished && self.prepared.is_idempotent && !has_received
     }
 
     fn retry(&mut self) -> Next {
-        self.is_retried = true;
         self.connection = None;
         Next::Retry
     }
