@@ -1,6 +1,6 @@
 //! What comes back, gathered until the guest can be told.
 
-use callout_client::{Event as Part, grpc};
+use callout_client::{Error, Event as Part, grpc};
 use http::HeaderMap;
 use proxy_wasm_host::callout::{Event, Headers, HttpFailure, HttpResponse};
 
@@ -142,7 +142,8 @@ fn take_in_http(response: &mut HttpResponse, most: usize, part: Part) -> Option<
         }
         Part::End => Some(Event::HttpResponse(std::mem::take(response))),
         Part::Failed(error) => {
-            Some(Event::HttpFailure(HttpFailure { reason: Reason::Reader.in_words(), message: error.to_string() }))
+            let reason = if error == Error::Closed { Reason::BrokenConnection } else { Reason::Reader };
+            Some(Event::HttpFailure(HttpFailure { reason: reason.in_words(), message: error.to_string() }))
         }
     }
 }
