@@ -528,8 +528,11 @@ fn replace_response(request: Request, reply: &LocalReply) {
 fn on_event_without_end(handle: &Handle, request: Request, event: Event) -> Result<Outcome, CallError> {
     let id = handle.context.open_stream(request.without_body())?;
     let outcome = handle.context.plugin().on_event(id, request, event);
+    // Its callouts go on without it.
+    handle.context.plugin().stop_waiting(id);
     handle.context.plugin().close_stream(id);
     match (outcome?, event) {
+        (vm::Outcome::Wait, _) => Ok(Outcome::Continue),
         (vm::Outcome::Reply(_), Event::ResponseHeaders | Event::ResponseBody { .. }) => {
             let message = "a local reply after the response is not sent";
             Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
