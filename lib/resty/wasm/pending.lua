@@ -6,6 +6,9 @@ local get_phase = ngx.get_phase
 
 local _M = {}
 
+-- Where there are no timers.
+local NOTHING_TO_DO_IT_WITH = {init = true, exit_worker = true}
+
 local handlers = {}
 
 --- Has a function called whenever something may be pending.
@@ -13,11 +16,11 @@ function _M.on_pending(handler)
     handlers[#handlers + 1] = handler
 end
 
---- Does what is pending, if anything is. In init_by_lua* there is nothing to do it with: there it is left to the workers.
+--- Does what is pending, if anything is. In init_by_lua* it is left to the workers, in exit_worker_by_lua* to nobody.
 function _M.run()
     local native = native_module.open()
     -- In this order: when a worker ends nothing is pending, and finalizers may not ask for the phase.
-    if not native.is_pending() or get_phase() == "init" then
+    if not native.is_pending() or NOTHING_TO_DO_IT_WITH[get_phase()] then
         return
     end
     while native.take_pending() do
