@@ -402,7 +402,8 @@ pub fn start_callout(
         _ if process_has_ended() => return Err(Refusal::Failed("a callout is not sent: the worker ends".to_owned())),
         _ if has_caller() => None,
         Watch::Kept(semaphore) => Some(semaphore),
-        _ => return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned())),
+        Watch::Wanted | Watch::Started => None,
+        Watch::None => return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned())),
     };
     let mut requests = WORKER.requests.borrow_mut();
     let open = request.and_then(|request| Some((*request, requests.get_mut(&request.key())?)));

@@ -24,6 +24,7 @@ mod next {
 
 /// Puts the functions into the module.
 pub fn register(lua: &Lua, module: &Table) -> Result<()> {
+    module.set("configuration", lua.create_function(configuration)?)?;
     module.set("next_callout", lua.create_function(next_callout)?)?;
     module.set("bare_name", lua.create_function(bare_name)?)?;
     module.set("set_server", lua.create_function(set_server)?)?;
@@ -42,12 +43,16 @@ pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("resume", lua.create_function(resume)?)
 }
 
-/// `next_callout()` → token, what tells the location's configuration from others, uri, method, timeout in ms; or nothing.
+/// `configuration()` → what tells the configuration of the running Lua code's location from others.
+fn configuration(lua: &Lua, (): ()) -> Result<usize> {
+    Ok(configuration_of_caller(lua))
+}
+
+/// `next_callout()` → token, uri, method, timeout in ms; or nothing.
 fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
     let Some((token, callout)) = callout::next_new() else { return Ok(MultiValue::new()) };
-    let configuration = configuration(lua);
     let timeout = callout.timeout.map_or(0, |timeout| timeout.as_millis() as u64);
-    values(lua, (token, configuration, callout.uri.as_str(), callout.method.as_str(), timeout))
+    values(lua, (token, callout.uri.as_str(), callout.method.as_str(), timeout))
 }
 
 /// `bare_name(token)` → the upstream's name, when that may be something else than a host's.
@@ -71,7 +76,7 @@ fn set_server(
 /// remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
 fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
     let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
-    let opening = callout.open(runner, semaphore(address)?, configuration(lua));
+    let opening = callout.open(runner, semaphore(address)?, configuration_of_caller(lua));
     let remaining = opening.remaining.map(milliseconds);
     let callout::Opening { host, port, pool, server_name, is_http2, .. } = opening;
     values(lua, (host, port, pool, server_name, is_http2, callout.is_stream(), remaining))
@@ -181,7 +186,7 @@ fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
     Ok((resumed, worker::is_pending()))
 }
 
-fn configuration(lua: &Lua) -> usize {
+fn configuration_of_caller(lua: &Lua) -> usize {
     with_lua(lua, || caller().map_or(0, Request::configuration))
 }
 

@@ -15,6 +15,8 @@ local find = string.find
 local get_phase = ngx.get_phase
 local kill = ngx.thread.kill
 local ngx = ngx
+local now = ngx.now
+local pairs = pairs
 local pcall = pcall
 local remove = table.remove
 local running = coroutine.running
@@ -41,6 +43,8 @@ local TOO_MANY_ARGUMENTS = "expecting 1 ~ 5 arguments"
 local CHUNK = 65536
 -- How long a wait lasts at most, in seconds; whoever waits begins anew.
 local LONGEST_WAIT = 3600
+-- After how long a timer without a delay is started again, in seconds.
+local LONGEST_START = 1
 -- The longest delay of a timer, in seconds: a million, 11 days.
 local LONGEST_TIMER = 1000000
 
@@ -58,6 +62,40 @@ local PHASES = {server_rewrite = true, rewrite = true, precontent = true, access
 local current = {}
 local runner_count = 0
 local last_runner = 0
+
+-- By a timer that nginx has not run yet: when it was asked for.
+local due = {}
+
+local function begin(_, timer)
+    if due[timer] then
+        due[timer] = nil
+        timer.run(timer.argument)
+    end
+end
+
+-- Without a configuration it may run with that of any location.
+local function start_timer(configuration, run, argument)
+    local timer = {configuration = configuration, run = run, argument = argument}
+    local ok, err = timer_at(0, begin, timer)
+    due[timer] = ok and now() or nil
+    return ok, err
+end
+
+-- nginx drops a timer that is due while lua_max_running_timers of them run. Returns whether none may have been dropped, of
+-- those that run with this configuration.
+local function start_dropped_timers(configuration)
+    local have_begun = true
+    for timer, asked_at in pairs(due) do
+        if not timer.configuration or timer.configuration == configuration then
+            have_begun = false
+            if now() - asked_at >= LONGEST_START then
+                due[timer] = now()
+                timer_at(0, begin, timer)
+            end
+        end
+    end
+    return have_begun
+end
 
 local function address(wake)
     return tonumber(cast("uintptr_t", wake.sem))
@@ -241,7 +279,7 @@ local function stop_cancelled(native, runner)
     end
 end
 
-local function run(_, runner)
+local function run(runner)
     local native = native_module.open()
     repeat
         while runner.queue[1] do
@@ -274,7 +312,7 @@ local function start_runner(configuration)
         busy = 0,   -- threads that live
         spawned = 0,   -- threads that there have been
     }
-    local ok, err = timer_at(0, run, runner)
+    local ok, err = start_timer(configuration, run, runner)
     if not ok then
         return nil, "failed to create a timer: " .. err
     end
@@ -294,7 +332,8 @@ local function find_runner(configuration)
 end
 
 local function start_callouts(native)
-    local token, configuration, uri, method, timeout = native.next_callout()
+    local configuration = native.configuration()
+    local token, uri, method, timeout = native.next_callout()
     while token do
         ngx.log(ngx.NOTICE, "send http request to ", uri, ", method: ", method, ", timeout in ms: ", timeout)
         local runner, err = find_runner(configuration)
@@ -305,7 +344,7 @@ local function start_callouts(native)
             native.fail_callout(token, "connect", err)
             native.deliver(token)
         end
-        token, configuration, uri, method, timeout = native.next_callout()
+        token, uri, method, timeout = native.next_callout()
     end
 end
 
@@ -321,8 +360,8 @@ local function watch()
     end)
     native.watch(address(wake))
     while not exiting() do
-        wake:wait(LONGEST_WAIT)
         pending.run()
+        wake:wait(LONGEST_WAIT)
     end
     native.watch(nil)
     native.end_streams()
@@ -330,8 +369,9 @@ end
 
 pending.on_pending(function(native)
     if native.wants_watch() then
-        timer_at(0, watch)
+        start_timer(nil, watch)
     end
+    start_dropped_timers(native.configuration())
     start_callouts(native)
 end)
 
@@ -344,6 +384,7 @@ function _M.wait(context)
     if wake then
         native.wait(context, address(wake))
     end
+    local configuration = native.configuration()
     local is_over = not wake
     while true do
         local result, is_pending = native.resume(context, is_over)
@@ -353,7 +394,7 @@ function _M.wait(context)
         if result ~= WAIT then
             return result
         end
-        local ok, err = wake:wait(LONGEST_WAIT)
+        local ok, err = wake:wait(start_dropped_timers(configuration) and LONGEST_WAIT or LONGEST_START)
         is_over = not ok and err ~= "timeout"
     end
 end
