@@ -403,7 +403,9 @@ pub fn start_callout(
         _ if has_caller() => None,
         Watch::Kept(semaphore) => Some(semaphore),
         Watch::Wanted | Watch::Started => None,
-        Watch::None => return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned())),
+        Watch::None => {
+            return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned()));
+        }
     };
     let mut requests = WORKER.requests.borrow_mut();
     let open = request.and_then(|request| Some((*request, requests.get_mut(&request.key())?)));

@@ -720,3 +720,160 @@ nil bad options: callout_http2 must be a list of strings, got true
 nil bad options: callout_http2 must be a list of strings, got a table
 nil bad options: wait_only_when_paused must be a boolean, got yes
 passed
+
+
+
+=== TEST 28: a plugin context that ends can ask something first, and wait for the answer
+--- lua
+    configure([[
+plugin_done: http_call 127.0.0.1:1985 5000 "" :path=/hold?name=last
+plugin_done: return 0
+call_response: get_body call_response 0 100
+call_response: done
+]])
+    collectgarbage()
+    collectgarbage()
+    wait("plugin context 1 waits for proxy_done")
+    release("last")
+    wait("free plugin context 1")
+--- grep_error_log eval: qr/get_body call_response.*|waits for proxy_done|free plugin context 1|unloaded wasm plugin/
+--- grep_error_log_out
+waits for proxy_done
+get_body call_response 0 100 -> OK last
+free plugin context 1
+unloaded wasm plugin
+
+
+
+=== TEST 29: one that does not wait gets no answer
+--- lua
+    configure([[
+plugin_done: http_call 127.0.0.1:1980 5000 "" :path=/
+call_response: get_status
+]])
+    collectgarbage()
+    collectgarbage()
+    wait("free plugin context 1")
+    assert(run('request_headers: http_call 127.0.0.1:1980 5000 ""') == "ok")
+    assert(count("call_response 1") == 0)
+
+
+
+=== TEST 30: when the worker ends it is too late
+--- lua
+    package.loaded.one = configure('plugin_done: http_call 127.0.0.1:1980 5000 "" :path=/\ncall_response: get_status')
+--- shutdown_error_log
+a callout is not sent: the worker ends
+plugin_done 1: http_call 127.0.0.1:1980 5000 "" :path=/ -> INTERNAL_FAILURE
+free plugin context 1
+
+
+
+=== TEST 31: in exit_worker_by_lua nothing is sent any more
+--- http_config
+    exit_worker_by_lua_block {
+        if package.loaded.one then
+            ngx.log(ngx.WARN, "the last: ", require("plugins").wasm.on_foreign_function(package.loaded.one, 1))
+        end
+    }
+--- lua
+    package.loaded.one = configure('foreign_function: http_call 127.0.0.1:1980 5000 "" :path=/\ncall_response: get_status')
+--- shutdown_error_log
+the last: true
+call_response 1: get_status -> OK 11 cancelled
+free plugin context 1
+--- no_shutdown_error_log
+lua entry thread aborted
+API disabled
+
+
+
+=== TEST 32: a configuration that fails takes its callouts along
+--- lua
+    local plugin = assert(wasm.load("plugin", "target/guests/script.wasm"))
+    assert(not wasm.on_configure(plugin, [[
+configure: http_call 127.0.0.1:1985 5000 "" :path=/hold?name=never
+configure: return 0
+call_response: get_status
+]]))
+    assert(run('request_headers: http_call 127.0.0.1:1980 5000 ""') == "ok")
+    assert(count("call_response 1: get_body") == 0)
+--- error_log
+failed to configure plugin context
+--- no_error_log
+get_body
+[alert]
+
+
+
+=== TEST 33: Lua lets go of the plugin context while a request waits
+--- lua
+    package.loaded.one = configure([[
+request_headers: http_call 127.0.0.1:1985 5000 "" :path=/hold?name=answer
+request_headers: return 1
+call_response: get_body call_response 0 100
+]])
+    local request = ngx.thread.spawn(client, "/one")
+    wait("holds answer;")
+    package.loaded.one = nil
+    collectgarbage()
+    collectgarbage()
+    release("answer")
+    local _, body = ngx.thread.wait(request)
+    assert(body == "ok", body)
+    collectgarbage()
+    wait("free plugin context 1")
+--- grep_error_log eval: qr/get_body call_response.*|free http context 2|free plugin context 1/
+--- grep_error_log_out
+get_body call_response 0 100 -> OK answer
+free http context 2
+free plugin context 1
+
+
+
+=== TEST 34: no timer can be made
+--- http_config
+    lua_max_pending_timers 1;
+--- lua
+    ngx.timer.at(100, function() end)
+    assert(run([[
+request_headers: http_call 127.0.0.1:1980 5000 ""
+call_response: get_status
+    ]]) == "ok")
+--- grep_error_log eval: qr/get_status -> .*/
+--- grep_error_log_out
+get_status -> OK 11 failed to create a timer: too many pending timers
+--- error_log
+http call failed: failed to create a timer: too many pending timers
+--- no_error_log
+[alert]
+
+
+
+=== TEST 35: no timer can run: the callout waits for one, and later ones of the location do too
+--- http_config
+    lua_max_running_timers 2;
+--- lua
+    local semaphore = require("ngx.semaphore").new(0)
+    local function occupy() semaphore:wait(30) end
+    ngx.timer.at(0, occupy)
+    ngx.timer.at(0, occupy)
+    while ngx.timer.running_count() < 2 do ngx.sleep(0.001) end
+    package.loaded.one = configure([[
+request_headers: http_call 127.0.0.1:1980 20000 ""
+log: http_call 127.0.0.1:1980 20000 "" :path=/?body=end
+call_response: get_body call_response 0 100
+    ]])
+    local first, second = ngx.thread.spawn(client, "/one"), ngx.thread.spawn(client, "/one")
+    wait("lua_max_running_timers are not enough")
+    semaphore:post(2)
+    for _, request in ipairs({first, second}) do
+        local _, body = ngx.thread.wait(request)
+        assert(body == "ok", body)
+    end
+    wait("get_body call_response 0 100 %-> OK end", 2)
+--- timeout: 10
+--- error_log
+lua_max_running_timers are not enough
+--- no_error_log
+[error]
