@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use hyper::body::Incoming;
@@ -40,7 +40,7 @@ pub(crate) enum Machine {
     },
     Http2 {
         /// `None` once it has ended.
-        task: Option<Box<http2::Connection<Pipe, Outgoing, Tasks>>>,
+        task: Option<Box<http2::Connection<Pipe, Outgoing, Spawner>>>,
         sender: http2::SendRequest<Outgoing>,
         tasks: Tasks,
     },
@@ -67,7 +67,7 @@ impl Machine {
 
     fn http2(limits: &Limits, pipe: Pipe) -> Option<Self> {
         let tasks = Tasks::default();
-        let handshake = http2::Builder::new(tasks.clone())
+        let handshake = http2::Builder::new(tasks.spawner())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
@@ -132,16 +132,27 @@ fn poll_task<F: Future + Unpin>(task: &mut Option<F>, context: &mut Context<'_>)
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What hyper's HTTP/2 client spawns. The first is the connection's; the others are those of the exchange.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Tasks(Rc<RefCell<Vec<Option<Task>>>>);
 
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Tasks {
+/// Adds to the tasks, and does not keep them: some of them have one.
+#[derive(Clone)]
+pub(crate) struct Spawner(Weak<RefCell<Vec<Option<Task>>>>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Spawner {
     fn execute(&self, future: F) {
-        self.0.borrow_mut().push(Some(Box::pin(future)));
+        if let Some(tasks) = self.0.upgrade() {
+            tasks.borrow_mut().push(Some(Box::pin(future)));
+        }
     }
 }
 
 impl Tasks {
+    /// For those who spawn.
+    pub(crate) fn spawner(&self) -> Spawner {
+        Spawner(Rc::downgrade(&self.0))
+    }
+
     /// Polls each once, also those that come up meanwhile.
     pub(crate) fn poll(&self, context: &mut Context<'_>) {
         let mut index = 0;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::server::{Server, body, with_trailers};
 use super::*;
 
@@ -58,6 +60,31 @@ fn exchanges_with_a_server() {
             assert!(connection.is_reusable());
         }
     }
+}
+
+/// Bytes that tell when nobody has them any more.
+struct Traced {
+    bytes: Bytes,
+    _trace: Arc<()>,
+}
+
+impl AsRef<[u8]> for Traced {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_connection_that_is_dropped_in_the_middle_of_an_exchange() {
+    let trace = Arc::new(());
+    let mut connection = connection(Protocol::Http2);
+    connection.receive(&frame(SETTINGS, 0, 0, &[]));
+    let bytes = Bytes::from_owner(Traced { bytes: big_body(), _trace: trace.clone() });
+    connection.start(request("POST", &[], Body::Whole { bytes, trailers: vec![] }));
+    assert!(connection.take_output().len() > 60_000);
+    assert_eq!(Arc::strong_count(&trace), 2);
+    drop(connection);
+    assert_eq!(Arc::strong_count(&trace), 1);
 }
 
 #[test]

@@ -37,11 +37,11 @@ impl Server {
         match protocol {
             Protocol::Http1 => {
                 let connection = http1::Builder::new().serve_connection(pipe.clone(), service);
-                tasks.execute(async { drop(connection.await) });
+                tasks.spawner().execute(async { drop(connection.await) });
             }
             Protocol::Http2 => {
-                let connection = http2::Builder::new(tasks.clone()).serve_connection(pipe.clone(), service);
-                tasks.execute(async { drop(connection.await) });
+                let connection = http2::Builder::new(tasks.spawner()).serve_connection(pipe.clone(), service);
+                tasks.spawner().execute(async { drop(connection.await) });
             }
         }
         Self { pipe, tasks, woken: Arc::default() }
