@@ -13,12 +13,16 @@
 //! MS milliseconds. With `deny` a request is answered with the response status when a callout has failed: an HTTP call without headers
 //! or with a status from 400, a gRPC status that is not 0, or one that could not be dispatched. Otherwise the upstream's request gets
 //! headers `x-callout: NUMBER ANSWER`, NUMBER being that of the line from 0, ANSWER the body or the messages with `,` between.
+//! `$path` in a PATH is the request's.
 //!
-//! Each callback logs a line `CONTEXT NUMBER: …` at info.
+//! Each callback logs a line `CONTEXT NUMBER: …` at info. The counters `callouts_made`, `callouts_ended`, `callouts_created` and
+//! `callouts_deleted` say how many callouts were dispatched, how often an end of one was told, and how many stream contexts there were
+//! and are no more.
 
 use log::info;
+use proxy_wasm::hostcalls::{define_metric, get_map_value, increment_metric};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel, Status};
+use proxy_wasm::types::{Action, ContextType, LogLevel, MapType, MetricType, Status};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -81,13 +85,23 @@ impl Dispatch {
         Duration::from_millis(self.word(4).parse().unwrap_or(0))
     }
 
+    fn path(&self) -> String {
+        let path = self.word(3);
+        if !path.contains("$path") {
+            return path.to_owned();
+        }
+        let of_request = get_map_value(MapType::HttpRequestHeaders, ":path").ok().flatten();
+        path.replace("$path", &of_request.unwrap_or_default())
+    }
+
     /// Makes the callout in this context.
     fn make(&self, context: &(impl Context + ?Sized)) -> Result<u32, Status> {
         match self.word(0) {
             "http" => {
+                let path = self.path();
                 let headers = vec![
                     (":method", self.word(2)),
-                    (":path", self.word(3)),
+                    (":path", &path),
                     (":authority", "callouts.test"),
                     ("x-from", "callouts"),
                 ];
@@ -115,6 +129,13 @@ fn metadata() -> Vec<(&'static str, &'static [u8])> {
     vec![("x-from", b"callouts"), ("x-data-bin", b"AP8")]
 }
 
+/// Adds 1 to a counter. It is the same one each time: the host knows metrics by their names.
+fn count(name: &str) {
+    if let Ok(id) = define_metric(MetricType::Counter, name) {
+        let _ = increment_metric(id, 1);
+    }
+}
+
 /// A callout that has been made.
 struct Callout {
     number: usize,
@@ -135,6 +156,7 @@ impl Callouts {
     fn made(&mut self, number: usize, made: Result<u32, Status>) {
         match made {
             Ok(token) => {
+                count("callouts_made");
                 info!("{} {number}: dispatched", self.id);
                 self.open.insert(token, Callout { number, answer: vec![] });
             }
@@ -158,6 +180,7 @@ impl Callouts {
     }
 
     fn end(&mut self, token: u32, success: bool) {
+        count("callouts_ended");
         self.failed |= !success;
         if let Some(callout) = self.open.remove(&token) {
             self.answers.push((callout.number, callout.answer.join(",")));
@@ -270,6 +293,7 @@ impl RootContext for Plugin {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        count("callouts_created");
         let callouts = Callouts { id, ..Callouts::default() };
         Some(Box::new(Http { configuration: Rc::clone(&self.configuration), callouts }))
     }
@@ -309,6 +333,12 @@ impl Http {
         for (number, answer) in std::mem::take(&mut self.callouts.answers) {
             self.add_http_request_header("x-callout", &format!("{number} {answer}"));
         }
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        count("callouts_deleted");
     }
 }
 
