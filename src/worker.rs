@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     hash::BuildHasherDefault,
-    rc::Rc,
+    rc::{Rc, Weak},
 };
 
 use once_cell::sync::OnceCell;
@@ -14,7 +14,7 @@ use proxy_wasm_host::{
     callout::{Callout, Refusal},
     context::{IdMap, Options, Patience, Plugin, PluginContext},
     hostcalls::LocalReply,
-    vm::{self, Engine, Event},
+    vm::{self, Engine, Event, Ticker},
 };
 use smallvec::SmallVec;
 
@@ -30,6 +30,8 @@ use crate::{
 static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
 
 struct Worker {
+    /// Those that were loaded.
+    plugins: RefCell<Vec<Weak<Plugin<Nginx>>>>,
     /// By the index that Lua's handles have.
     contexts: RefCell<Vec<Option<Rc<Handle>>>>,
     /// By the request's key.
@@ -166,6 +168,7 @@ struct OpenStream {
 }
 
 static WORKER: OneThread<Worker> = OneThread::new(Worker {
+    plugins: RefCell::new(Vec::new()),
     contexts: RefCell::new(Vec::new()),
     requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
     retired: RefCell::new(Vec::new()),
@@ -182,12 +185,27 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
 pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
     let engine = ENGINE.get_or_try_init(|| Engine::new().map_err(LoadError::Instantiate));
     match engine.and_then(|engine| engine.load(Nginx, options, bytes)) {
-        Ok(plugin) => Some(plugin),
+        Ok(plugin) => {
+            WORKER.plugins.borrow_mut().push(Rc::downgrade(&plugin));
+            Some(plugin)
+        }
         Err(error) => {
             Nginx.log(None, LogLevel::Error, error.to_string().as_bytes());
             None
         }
     }
+}
+
+/// What makes time pass for the guests, once there is an engine.
+pub fn ticker() -> Option<Ticker> {
+    ENGINE.get().map(Engine::ticker)
+}
+
+/// How the plugins of this worker fare, in the order in which they were loaded.
+pub fn statuses() -> Vec<vm::Status> {
+    let mut plugins = WORKER.plugins.borrow_mut();
+    plugins.retain(|plugin| plugin.strong_count() > 0);
+    plugins.iter().filter_map(|plugin| plugin.upgrade()?.status()).collect()
 }
 
 /// Keeps a plugin context for Lua and returns its index.
@@ -321,29 +339,34 @@ pub fn on_foreign_function(index: usize, function: u32, arguments: &[u8]) -> Res
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
+    let outcome = on_event_of(&handle, request, event);
+    if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome }
+}
+
+fn on_event_of(handle: &Rc<Handle>, request: Request, event: Event) -> Result<Outcome, CallError> {
     let id = match WORKER.find(request, handle.context.key()) {
         Found::Stream(id) => id,
-        Found::Replied => return Ok(WORKER.rest_of_reply(&handle, request, event)),
+        Found::Replied => return Ok(WORKER.rest_of_reply(handle, request, event)),
         Found::Nothing if !request.phase().is_some_and(Phase::has_cleanup) => {
-            return on_event_without_end(&handle, request, event);
+            return on_event_without_end(handle, request, event);
         }
-        Found::Nothing => WORKER.start_stream(&handle, request)?,
+        Found::Nothing => WORKER.start_stream(handle, request)?,
     };
     let outcome = handle.context.plugin().on_event(id, request, event)?;
-    prepare_body(&handle, request, event);
+    prepare_body(handle, request, event);
     if matches!(outcome, vm::Outcome::Continue) {
         return Ok(Outcome::Continue);
     }
     Ok(match (outcome, event) {
         (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
             replace_response(request, &reply);
-            WORKER.set_reply(&handle, request, reply.body, false);
+            WORKER.set_reply(handle, request, reply.body, false);
             Outcome::Continue
         }
         (vm::Outcome::Reply(reply), Event::ResponseBody { .. }) => {
             let message = format!("the status {} of a local reply comes too late, its body does not", reply.status);
             Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
-            WORKER.set_reply(&handle, request, Vec::new(), true);
+            WORKER.set_reply(handle, request, Vec::new(), true);
             Outcome::ReplyBody(reply.body)
         }
         (outcome, _) => outcome.into(),
@@ -458,6 +481,7 @@ pub fn resume(index: usize, request: Request, is_over: bool) -> Result<Outcome, 
         plugin.stop_waiting(id);
     }
     let outcome = plugin.resume(id);
+    let outcome = if plugin.fails_open() { outcome.or(Ok(vm::Outcome::Continue)) } else { outcome };
     if !matches!(outcome, Ok(vm::Outcome::Wait)) {
         WORKER.with_stream(index, request, |stream| stream.waiter = None);
     }

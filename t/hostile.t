@@ -500,7 +500,7 @@ trap         => trap: wasm trap: wasm `unreachable` instruction executed
 panic oops   => trap: wasm trap: wasm `unreachable` instruction executed
 exit 0       => trap: Exited with iN exit status N
 exit 3       => trap: Exited with iN exit status N
-grow 65536   => OK -1
+grow 65536   => trap: memory_limit allows N bytes of memory, the guest wants N
 
 
 

@@ -554,7 +554,7 @@ failed to configure plugin context 1, rc: 0
 
 
 
-=== TEST 28: a plugin that traps at each configuration
+=== TEST 28: a plugin that traps at each configuration is built anew once, then rests
 --- config
     location = /t {
         content_by_lua_block {
@@ -573,8 +573,6 @@ nilfailed to run proxy_on_configure
 true
 --- grep_error_log eval: qr/failed to (?:configure plugin context \d, rc: -?\d|call function)/
 --- grep_error_log_out
-failed to call function
-failed to configure plugin context 1, rc: -1
 failed to call function
 failed to configure plugin context 1, rc: -1
 failed to call function
@@ -688,7 +686,7 @@ the configuration
 
 
 
-=== TEST 34: no thread is started, whatever of WASI a plugin uses: a worker that is forked later would not have it
+=== TEST 34: no thread but the clock's is started, whatever of WASI a plugin uses: a worker that is forked later would not have it
 --- config
     location /t {
         content_by_lua_block {
@@ -706,14 +704,14 @@ the configuration
         }
     }
 --- response_body chomp
-1
+2
 --- grep_error_log eval: qr/call poll_oneoff[^,]*/
 --- grep_error_log_out
 call poll_oneoff 0 0 0 $out -> OK
 
 
 
-=== TEST 35: WASI has no files, and says so without a thread
+=== TEST 35: WASI has no files, and says so without a thread of its own
 --- config
     location /t {
         content_by_lua_block {
@@ -725,7 +723,7 @@ call poll_oneoff 0 0 0 $out -> OK
     }
 --- response_body
 true
-1
+2
 --- no_error_log
 [error]
 

@@ -35,7 +35,7 @@ __DATA__
 nil bad options: a table expected, got number
 nil bad options: a table expected, got string
 nil bad options: a table expected, got boolean
-nil bad options: there is no option vm_ids
+nil bad options: there is no option vm_ids, did you mean vm_id?
 nil bad options: there is no option 1
 nil bad options: vm_id must be a string, got 1
 nil bad options: vm_configuration must be a string, got a table

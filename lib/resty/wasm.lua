@@ -142,6 +142,18 @@ function _M.on_configure(plugin, conf)
     return setmetatable({plugin = plugin.plugin, ctx = id}, {[CONTEXT] = index, anchor = context})
 end
 
+--- How the plugins of this worker fare.
+-- @return a list of tables, one for each loaded plugin: `name`; `state`, "running", "trapped" (the next call builds it anew) or
+-- "resting" (it keeps failing); `calls`, `rebuilds`; `traps` by kind; `memory` in bytes; `plugin_contexts`, `stream_contexts`,
+-- `callouts` that live. Or nil and an error.
+function _M.status()
+    local native, err = native_module.open()
+    if not native then
+        return nil, err
+    end
+    return native.status()
+end
+
 --- Lets plugins call a Lua function by its name: see resty.wasm.foreign.
 _M.register_foreign_function = foreign.register
 

@@ -82,6 +82,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("next_timer", lua.create_function(next_timer)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
+    module.set("status", lua.create_function(status)?)?;
     module.set("prometheus", lua.create_function(prometheus)?)?;
     module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
@@ -107,6 +108,18 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
     }
     options.escape_invalid_utf8 = given.get::<Option<bool>>("escape_invalid_utf8")?.unwrap_or_default();
     options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
+    if let Some(timeout) = given.get::<Option<u64>>("callback_timeout")? {
+        options.callback_timeout = Duration::from_millis(timeout);
+    }
+    if let Some(limit) = given.get::<Option<usize>>("memory_limit")? {
+        options.memory_limit = limit;
+    }
+    options.fail_open = given.get::<Option<LuaString>>("fail")?.is_some_and(|policy| policy.as_bytes() == b"open");
+    for name in given.get::<Option<Vec<String>>>("env")?.unwrap_or_default() {
+        if let Ok(value) = std::env::var(&name) {
+            options.env.push((name, value));
+        }
+    }
     options.wait_only_when_paused = given.get::<Option<bool>>("wait_only_when_paused")?.unwrap_or_default();
     if let Some(most) = given.get::<Option<usize>>("callouts_in_flight")? {
         options.callouts_in_flight = most;
@@ -175,6 +188,29 @@ fn on_timer(lua: &Lua, (index, number): (usize, u64)) -> Result<bool> {
 fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
     // SAFETY: mlua's state is the coroutine that called, which is the running one until this returns.
     unsafe { lua.exec_raw_lua(|lua| with_caller(lua.state(), call)) }
+}
+
+/// `status()` → a list with a table for each plugin of this worker.
+fn status(lua: &Lua, (): ()) -> Result<Table> {
+    let plugins = lua.create_table()?;
+    for status in worker::statuses() {
+        let plugin = lua.create_table()?;
+        plugin.set("name", &*status.name)?;
+        plugin.set("state", status.health.name())?;
+        plugin.set("calls", status.calls)?;
+        plugin.set("rebuilds", status.rebuilds)?;
+        plugin.set("memory", status.memory)?;
+        plugin.set("plugin_contexts", status.plugin_contexts)?;
+        plugin.set("stream_contexts", status.stream_contexts)?;
+        plugin.set("callouts", status.callouts)?;
+        let traps = lua.create_table()?;
+        for (kind, count) in status.traps {
+            traps.set(kind.name(), count)?;
+        }
+        plugin.set("traps", traps)?;
+        plugins.push(plugin)?;
+    }
+    Ok(plugins)
 }
 
 /// `prometheus()` → the metrics of all plugins as text

@@ -15,6 +15,7 @@ mod request;
 mod semaphore;
 mod shdict;
 mod symbols;
+mod ticker;
 mod variables;
 
 pub use cleanup::on_request_end;
@@ -64,6 +65,11 @@ impl Host for Nginx {
 
     fn poll_queues_soon(&self) {
         worker::poll_queues_soon();
+    }
+
+    #[inline]
+    fn guest_runs(&self, runs: bool) {
+        if runs { ticker::guest_begins(worker::ticker) } else { ticker::guest_ends() }
     }
 
     fn start_callout(

@@ -35,9 +35,82 @@ pub enum Trap {
     /// A header map of the guest is not one.
     #[error(transparent)]
     MalformedPairs(#[from] MalformedPairs),
+    /// The guest's memory would be larger than it may be.
+    #[error("memory_limit allows {limit} bytes of memory, the guest wants {desired}")]
+    MemoryLimit {
+        /// In bytes.
+        desired: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// A table of the guest's would be larger than it may be.
+    #[error("a table may have {limit} elements, the guest wants {desired}")]
+    TableLimit {
+        /// In elements.
+        desired: usize,
+        /// In elements.
+        limit: usize,
+    },
     /// The module exports no memory, so that no hostcall can read an argument.
     #[error("the guest exports no memory")]
     NoMemory,
+}
+
+/// What stopped a guest, for whoever counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapKind {
+    /// A callback took longer than it may.
+    Deadline,
+    /// The guest wanted more memory, or a larger table, than it may have.
+    Limit,
+    /// Its stack was exhausted.
+    Stack,
+    /// It stopped itself: most panics and aborts.
+    Unreachable,
+    /// It called `proc_exit`.
+    Exit,
+    /// It gave a hostcall what no guest may: see [`Trap`].
+    Hostcall,
+    /// Anything else: a division by zero, an access outside of its memory.
+    Other,
+}
+
+impl TrapKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] =
+        [Self::Deadline, Self::Limit, Self::Stack, Self::Unreachable, Self::Exit, Self::Hostcall, Self::Other];
+
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Limit => "limit",
+            Self::Stack => "stack",
+            Self::Unreachable => "unreachable",
+            Self::Exit => "exit",
+            Self::Hostcall => "hostcall",
+            Self::Other => "other",
+        }
+    }
+
+    pub(crate) fn of(error: &wasmtime::Error) -> Self {
+        if let Some(trap) = error.downcast_ref::<Trap>() {
+            return if matches!(trap, Trap::MemoryLimit { .. } | Trap::TableLimit { .. }) {
+                Self::Limit
+            } else {
+                Self::Hostcall
+            };
+        }
+        if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() {
+            return Self::Exit;
+        }
+        match error.downcast_ref::<wasmtime::Trap>() {
+            Some(wasmtime::Trap::Interrupt) => Self::Deadline,
+            Some(wasmtime::Trap::StackOverflow) => Self::Stack,
+            Some(wasmtime::Trap::UnreachableCodeReached) => Self::Unreachable,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How a hostcall ends when not with `OK`: a status for the guest, or a trap that stops it.
@@ -108,6 +181,12 @@ pub enum CallError {
     /// The context belongs to an instance that trapped since.
     #[error("the context died with its virtual machine")]
     Gone,
+    /// The plugin keeps failing.
+    #[error("the plugin has failed {failures} times in a row and rests")]
+    Resting {
+        /// Traps since it last served a stream.
+        failures: u32,
+    },
     /// The plugin is running already: a callback may not be called from inside of a hostcall.
     #[error("the plugin is running already")]
     Busy,

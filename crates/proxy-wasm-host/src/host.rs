@@ -60,6 +60,10 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// stream context `id` of the plugin context with this key.
     fn wake_stream(&self, stream: &Self::Stream, plugin_context: u64);
 
+    /// A guest begins to run, or has run: while it does, [`Ticker::tick`](crate::vm::Ticker::tick) is to be called every
+    /// [`TICK`](crate::vm::TICK). Without that no callback has a deadline.
+    fn guest_runs(&self, _runs: bool) {}
+
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;
 

@@ -31,5 +31,5 @@ pub mod hostcalls;
 pub mod store;
 pub mod vm;
 
-pub use error::{CallError, Failure, LoadError, Trap};
+pub use error::{CallError, Failure, LoadError, Trap, TrapKind};
 pub use host::{HeaderChange, Host, Stream};

@@ -40,12 +40,49 @@ local KNOWN = {
     callout_http2 = {"a list of strings", is_list_of_texts},
     callout_response_size = {"a number of bytes, at least 1", is_limit},
     callout_upstreams = {"a list of strings", is_list_of_texts},
+    callback_timeout = {"a number of milliseconds, at least 1", is_limit},
+    env = {"a list of strings", is_list_of_texts},
+    fail = {'"closed" or "open"', function(value)
+        return value == "closed" or value == "open"
+    end},
+    memory_limit = {"a number of bytes, at least 65536", function(value)
+        return type(value) == "number" and value >= 65536 and value <= 4294967296 and value % 1 == 0
+    end},
     callouts_in_flight = {"an integer, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
     end},
 }
+
+-- How many letters have to be put in, taken out or changed to make one word the other.
+local function distance(one, other)
+    local row = {}
+    for column = 0, #other do
+        row[column] = column
+    end
+    for line = 1, #one do
+        local diagonal = row[0]
+        row[0] = line
+        for column = 1, #other do
+            local cost = one:byte(line) == other:byte(column) and 0 or 1
+            diagonal, row[column] = row[column], math.min(row[column] + 1, row[column - 1] + 1, diagonal + cost)
+        end
+    end
+    return row[#other]
+end
+
+-- The option that was meant, most likely, for an error's text; "" when none is near.
+local function nearest(name)
+    local found, least = nil, math.max(2, #name / 2)
+    for known in pairs(KNOWN) do
+        local far = distance(name, known)
+        if far < least or far == least and not (found and found < known) then
+            found, least = known, far
+        end
+    end
+    return found and ", did you mean " .. found .. "?" or ""
+end
 
 --- Checks options.
 --
@@ -55,6 +92,11 @@ local KNOWN = {
 -- setting wasm_process_req_body and wasm_process_resp_body; default false.
 -- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
+-- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
+-- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
+-- `fail` "closed" or "open": what a request comes to when the plugin fails: the error is the caller's, with which APISIX answers
+-- 503; or the request goes on as if the plugin were not there. Default "closed".
+-- `env` list of strings: the environment variables that the plugin sees; default none.
 -- `callout_upstreams` list of strings: whom the plugin may ask: upstreams as it names them (`auth.example.com:8080`), hosts
 -- (`auth.example.com`), or all hosts of a domain (`*.example.com`); default everyone.
 -- `callout_http2` list of strings, of the same kind: who is asked in HTTP/2, also by HTTP calls; default nobody.
@@ -73,7 +115,7 @@ function _M.check(opts)
     for name, value in pairs(opts) do
         local known = KNOWN[name]
         if not known then
-            return "bad options: there is no option " .. tostring(name)
+            return "bad options: there is no option " .. tostring(name) .. nearest(tostring(name))
         end
         if not known[2](value) then
             return "bad options: " .. name .. " must be " .. known[1] .. ", got " .. in_words(value)

@@ -15,6 +15,14 @@ pub struct Options {
     pub escape_invalid_utf8: bool,
     /// How long what the plugin shares is kept after it was set; `None` for as long as there is room.
     pub shared_data_ttl: Option<Duration>,
+    /// How long a callback may run. It is cut up to two [ticks](crate::vm::TICK) later.
+    pub callback_timeout: Duration,
+    /// How large the guest's memory may be, in bytes.
+    pub memory_limit: usize,
+    /// The proxy goes on as if the plugin were not there when it fails. The host only keeps it for the proxy.
+    pub fail_open: bool,
+    /// The environment variables that the guest sees.
+    pub env: Vec<(String, String)>,
     /// A request goes on without the answers of its HTTP calls unless the guest has paused it. Else it waits for them, as with
     /// wasm-nginx-module.
     pub wait_only_when_paused: bool,
@@ -36,6 +44,10 @@ impl Default for Options {
             vm_configuration: Arc::default(),
             escape_invalid_utf8: false,
             shared_data_ttl: None,
+            callback_timeout: Duration::from_secs(5),
+            memory_limit: 256 << 20,
+            fail_open: false,
+            env: Vec::new(),
             wait_only_when_paused: false,
             callouts_in_flight: 10_000,
             callout_response_size: 64 << 20,

@@ -5,7 +5,7 @@ use crate::{
     callout,
     error::CallError,
     host::Host,
-    vm::{Event, Outcome, QueuePoll, Vm},
+    vm::{Event, Outcome, QueuePoll, Status, Vm},
 };
 
 /// A loaded plugin. It lives as long as a handle or one of its contexts.
@@ -14,13 +14,14 @@ pub struct Plugin<H: Host> {
     /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
     released: RefCell<VecDeque<(u32, Patience)>>,
     makes_callouts: bool,
+    fails_open: bool,
 }
 
 impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
-        let makes_callouts = vm.makes_callouts();
-        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default(), makes_callouts })
+        let (makes_callouts, fails_open) = (vm.makes_callouts(), vm.fails_open());
+        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default(), makes_callouts, fails_open })
     }
 
     /// Creates a plugin context with this configuration.
@@ -38,6 +39,16 @@ impl<H: Host> Plugin<H> {
     /// When the guest traps, or did so since the stream context was opened.
     pub fn on_event(&self, stream_id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
         self.enter(|vm| vm.on_event(stream_id, stream, event))
+    }
+
+    /// How the plugin fares; `None` while it runs.
+    pub fn status(&self) -> Option<Status> {
+        Some(self.vm.try_borrow().ok()?.status())
+    }
+
+    /// Whether the proxy is to go on as if the plugin were not there when it fails.
+    pub fn fails_open(&self) -> bool {
+        self.fails_open
     }
 
     /// Whether the guest can make callouts.

@@ -125,7 +125,7 @@ impl<H: Host> Vm<H> {
             state.host.log(logged_to.as_ref(), LogLevel::Info, line.as_bytes());
         }
         state.answer = Some(answer);
-        let result = self.call(plugin, None, |callbacks, store| {
+        let result = self.call(event.callback(), plugin, None, |callbacks, store| {
             Some(match event {
                 Told::HttpResponse => {
                     callbacks.http_call_response.as_ref()?.call(store, (plugin, token, headers, body, trailers))
@@ -242,6 +242,18 @@ enum Told {
     Message,
     TrailingMetadata,
     Close(u32),
+}
+
+impl Told {
+    fn callback(self) -> &'static str {
+        match self {
+            Self::HttpResponse => "proxy_on_http_call_response",
+            Self::InitialMetadata => "proxy_on_grpc_receive_initial_metadata",
+            Self::Message => "proxy_on_grpc_receive",
+            Self::TrailingMetadata => "proxy_on_grpc_receive_trailing_metadata",
+            Self::Close(_) => "proxy_on_grpc_close",
+        }
+    }
 }
 
 impl From<&Event> for Told {

@@ -13,7 +13,7 @@ use crate::{
     error::LoadError,
     host::Host,
     hostcalls::table,
-    vm::{Module, State, Vm, wasi},
+    vm::{Module, State, Ticker, Vm, wasi},
 };
 
 /// Compiles modules and loads plugins. A process needs one.
@@ -30,11 +30,19 @@ impl<H: Host> Engine<H> {
     /// When the machine can't run the code that the engine would generate.
     pub fn new() -> wasmtime::Result<Self> {
         let mut config = Config::new();
-        config.cranelift_opt_level(OptLevel::Speed).wasm_backtrace_details(WasmBacktraceDetails::Environment);
+        config
+            .cranelift_opt_level(OptLevel::Speed)
+            .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+            .epoch_interruption(true);
         let mut linker = Linker::new(&wasmtime::Engine::new(&config)?);
         table::link(&mut linker)?;
         wasi::link(&mut linker)?;
         Ok(Self { linker, modules: Mutex::default() })
+    }
+
+    /// What makes time pass for the guests: without it no callback has a deadline.
+    pub fn ticker(&self) -> Ticker {
+        Ticker::new(self.linker.engine().clone())
     }
 
     /// Loads a plugin: compiles `bytes` unless they are in use already, instantiates them and runs their start functions.

@@ -6,12 +6,12 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     abi::{HeaderMap, LogLevel},
     context::{Contexts, End, Options, Patience},
-    error::{CallError, LoadError},
+    error::{CallError, LoadError, Trap, TrapKind},
     guest::{Allocator, Callbacks},
     host::{Host, Stream},
     hostcalls::LocalReply,
     store::queues,
-    vm::{Module, State},
+    vm::{Module, State, limits::start_clock, recovery::Recovery},
 };
 
 /// What happened to a stream.
@@ -76,23 +76,48 @@ pub(crate) struct Vm<H: Host> {
     pub(super) module: Arc<Module<H>>,
     pub(super) store: Store<State<H>>,
     /// `None` once the instance trapped.
-    callbacks: Option<Callbacks>,
+    pub(super) callbacks: Option<Callbacks>,
     /// `proxy_on_vm_start` succeeded.
     started: bool,
     /// How often the instance was built anew.
     generation: u32,
+    pub(super) recovery: Recovery,
+    /// How many callbacks were called.
+    pub(super) calls: u64,
 }
 
 impl<H: Host> Vm<H> {
     /// Instantiates the module and runs its start functions.
     pub fn new(host: H, options: Arc<Options>, module: Arc<Module<H>>) -> Result<Self, LoadError> {
         let state = State::new(host, options, module.abi, Contexts::default());
-        let mut vm = Self { store: module.store(state), module, callbacks: None, started: false, generation: 0 };
+        let mut vm = Self {
+            store: module.store(state),
+            module,
+            callbacks: None,
+            started: false,
+            generation: 0,
+            recovery: Recovery::default(),
+            calls: 0,
+        };
         vm.instantiate()?;
         Ok(vm)
     }
 
+    /// Whether the proxy is to go on without the plugin when it fails.
+    pub fn fails_open(&self) -> bool {
+        self.store.data().options.fail_open
+    }
+
     fn instantiate(&mut self) -> Result<(), LoadError> {
+        let store = &mut self.store;
+        start_clock(store);
+        store.data().host.guest_runs(true);
+        let instance = self.start_instance();
+        self.store.data().host.guest_runs(false);
+        instance
+    }
+
+    fn start_instance(&mut self) -> Result<(), LoadError> {
         let store = &mut self.store;
         let instance = self.module.pre.instantiate(&mut *store).map_err(LoadError::Instantiate)?;
         let allocator = {
@@ -119,6 +144,7 @@ impl<H: Host> Vm<H> {
         let id = self.store.data_mut().contexts.add_plugin(configuration);
         match self.configure_context(id) {
             Ok(()) => {
+                self.recovery.served();
                 self.store.data().log_host(LogLevel::Info, format_args!("create plugin context {id}"));
                 let key = self.store.data().contexts.plugins.get(&id).map(|plugin| plugin.key);
                 Ok((id, key.ok_or(CallError::Gone)?))
@@ -135,7 +161,7 @@ impl<H: Host> Vm<H> {
         self.create_context(id, 0, None)?;
         self.start_vm(id)?;
         let size = self.store.data().contexts.plugin_of(id).map_or(0, |plugin| plugin.configuration.len());
-        let accepted = self.call(id, None, |callbacks, store| {
+        let accepted = self.call("proxy_on_configure", id, None, |callbacks, store| {
             let configure = callbacks.configure.as_ref()?;
             Some(configure.call(store, (id, u32::try_from(size).unwrap_or(u32::MAX))))
         });
@@ -155,8 +181,9 @@ impl<H: Host> Vm<H> {
         }
         self.store.data_mut().starting = true;
         let size = u32::try_from(self.store.data().options.vm_configuration.len()).unwrap_or(u32::MAX);
-        let started =
-            self.call(id, None, |callbacks, store| Some(callbacks.vm_start.as_ref()?.call(store, (id, size))));
+        let started = self.call("proxy_on_vm_start", id, None, |callbacks, store| {
+            Some(callbacks.vm_start.as_ref()?.call(store, (id, size)))
+        });
         self.store.data_mut().starting = false;
         let started = started?;
         if started == Some(0) {
@@ -203,7 +230,9 @@ impl<H: Host> Vm<H> {
 
     fn on_headers(&mut self, id: u32, stream: H::Stream, map: HeaderMap) -> Result<Outcome, CallError> {
         let counted = stream.clone();
-        let action = self.call(id, Some(stream), |callbacks, store| {
+        let name =
+            if map == HeaderMap::RequestHeaders { "proxy_on_request_headers" } else { "proxy_on_response_headers" };
+        let action = self.call(name, id, Some(stream), |callbacks, store| {
             let callback = match map {
                 HeaderMap::RequestHeaders => callbacks.request_headers.as_ref()?,
                 _ => callbacks.response_headers.as_ref()?,
@@ -232,7 +261,9 @@ impl<H: Host> Vm<H> {
         state.body = held.filter(|held| !held.is_empty()).map(|held| [&held, chunk].concat());
         state.in_body = true;
         let size = u32::try_from(state.body.as_deref().unwrap_or(chunk).len()).unwrap_or(u32::MAX);
-        let action = self.call(id, Some(stream.clone()), |callbacks, store| {
+        let name =
+            if matches!(event, Event::RequestBody { .. }) { "proxy_on_request_body" } else { "proxy_on_response_body" };
+        let action = self.call(name, id, Some(stream.clone()), |callbacks, store| {
             let (callback, end_of_stream) = match event {
                 Event::RequestBody { end_of_stream } => (callbacks.request_body.as_ref()?, end_of_stream),
                 Event::ResponseBody { end_of_stream } => (callbacks.response_body.as_ref()?, end_of_stream),
@@ -278,7 +309,7 @@ impl<H: Host> Vm<H> {
         if count == 0 {
             return Ok(());
         }
-        self.call(id, Some(stream.clone()), |callbacks, store| {
+        self.call("proxy_on_response_trailers", id, Some(stream.clone()), |callbacks, store| {
             Some(callbacks.response_trailers.as_ref()?.call(store, (id, count)))
         })
         .map(drop)
@@ -292,7 +323,7 @@ impl<H: Host> Vm<H> {
         self.living_plugin(id, key)?;
         self.store.data_mut().foreign_arguments = Some(Arc::from(arguments));
         let size = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
-        let result = self.call(id, None, |callbacks, store| {
+        let result = self.call("proxy_on_foreign_function", id, None, |callbacks, store| {
             Some(callbacks.foreign_function.as_ref()?.call(store, (id, function, size)))
         });
         self.store.data_mut().foreign_arguments = None;
@@ -307,8 +338,13 @@ impl<H: Host> Vm<H> {
         if self.living_stream(id).is_ok() {
             let stream = self.store.data().contexts.streams.get(&id).map(|entry| entry.stream.clone());
             self.mark_done(id, stream.clone(), Patience::Hurry);
-            let _ = self.call(id, stream.clone(), |callbacks, store| Some(callbacks.log.as_ref()?.call(store, id)));
+            let _ = self.call("proxy_on_log", id, stream.clone(), |callbacks, store| {
+                Some(callbacks.log.as_ref()?.call(store, id))
+            });
             self.delete_context(id, stream);
+            if self.callbacks.is_some() {
+                self.recovery.served();
+            }
         }
         let Some(entry) = self.store.data_mut().contexts.remove_stream(id) else { return };
         self.store.data().log_host(LogLevel::Info, format_args!("free http context {id}"));
@@ -332,7 +368,8 @@ impl<H: Host> Vm<H> {
     /// When the guest traps.
     pub fn on_tick(&mut self, id: u32, key: u64) -> Result<(), CallError> {
         self.living_plugin(id, key)?;
-        self.call(id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id))).map(drop)
+        self.call("proxy_on_tick", id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id)))
+            .map(drop)
     }
 
     /// Runs `proxy_on_queue_ready` for messages that nobody was told of.
@@ -360,7 +397,10 @@ impl<H: Host> Vm<H> {
 
     fn on_queue_ready(&mut self, id: u32, queue: u32) -> Result<(), CallError> {
         self.revive()?;
-        self.call(id, None, |callbacks, store| Some(callbacks.queue_ready.as_ref()?.call(store, (id, queue)))).map(drop)
+        self.call("proxy_on_queue_ready", id, None, |callbacks, store| {
+            Some(callbacks.queue_ready.as_ref()?.call(store, (id, queue)))
+        })
+        .map(drop)
     }
 
     /// Whether a plugin context lives.
@@ -423,8 +463,9 @@ impl<H: Host> Vm<H> {
     }
 
     fn create_context(&mut self, id: u32, parent: u32, stream: Option<H::Stream>) -> Result<(), CallError> {
-        let created = self
-            .call(id, stream, |callbacks, store| Some(callbacks.context_create.as_ref()?.call(store, (id, parent))));
+        let created = self.call("proxy_on_context_create", id, stream, |callbacks, store| {
+            Some(callbacks.context_create.as_ref()?.call(store, (id, parent)))
+        });
         if created.is_err() {
             self.log_error(format_args!("failed to create context {id}, rc: -1"));
         }
@@ -436,7 +477,9 @@ impl<H: Host> Vm<H> {
         if self.callbacks.is_none() {
             return true;
         }
-        let code = match self.call(id, stream, |callbacks, store| Some(callbacks.done.as_ref()?.call(store, id))) {
+        let code = match self
+            .call("proxy_on_done", id, stream, |callbacks, store| Some(callbacks.done.as_ref()?.call(store, id)))
+        {
             Ok(None | Some(1..)) => return true,
             Ok(Some(0)) if patience == Patience::Wait => return false,
             Ok(Some(0)) => 0,
@@ -450,7 +493,8 @@ impl<H: Host> Vm<H> {
         if self.callbacks.is_none() {
             return;
         }
-        let deleted = self.call(id, stream, |callbacks, store| Some(callbacks.delete.as_ref()?.call(store, id)));
+        let deleted = self
+            .call("proxy_on_delete", id, stream, |callbacks, store| Some(callbacks.delete.as_ref()?.call(store, id)));
         if deleted.is_err() {
             self.log_error(format_args!("failed to delete context {id}, rc: -1"));
         }
@@ -463,6 +507,7 @@ impl<H: Host> Vm<H> {
     /// When the guest trapped, which ends the instance.
     pub(super) fn call<R>(
         &mut self,
+        name: &'static str,
         id: u32,
         stream: Option<H::Stream>,
         callback: impl FnOnce(&Callbacks, &mut Store<State<H>>) -> Option<wasmtime::Result<R>>,
@@ -476,22 +521,57 @@ impl<H: Host> Vm<H> {
         state.close = false;
         state.continued = false;
 
+        start_clock(&mut self.store);
+        self.store.data().host.guest_runs(true);
         let result = callback(callbacks, &mut self.store).transpose();
+        self.calls += 1;
 
         let state = self.store.data_mut();
+        state.host.guest_runs(false);
         state.effective = id;
         state.flush_stdio();
         state.current = 0;
         state.effective = 0;
         state.stream = None;
-        result.map_err(|trap| {
-            self.callbacks = None;
-            self.store.data_mut().reply = None;
-            self.store.data_mut().answer = None;
-            self.forget_callouts();
-            self.log_error(format_args!("failed to call function: {trap:?}"));
-            CallError::Trapped
-        })
+        result.map_err(|trap| self.end_instance(name, &trap))
+    }
+
+    /// A trap has ended the instance: nothing may be called on it any more.
+    #[cold]
+    fn end_instance(&mut self, callback: &str, trap: &wasmtime::Error) -> CallError {
+        self.callbacks = None;
+        let state = self.store.data_mut();
+        state.reply = None;
+        state.answer = None;
+        self.forget_callouts();
+        self.log_error(format_args!("failed to call function: {trap:?}"));
+        self.report_trap(callback, trap);
+        CallError::Trapped
+    }
+
+    /// Says what limit a guest has exceeded, and whether the plugin rests.
+    fn report_trap(&mut self, callback: &str, trap: &wasmtime::Error) {
+        let options = self.store.data().options.clone();
+        let name = &options.name;
+        let kind = TrapKind::of(trap);
+        match kind {
+            TrapKind::Deadline => self.log_error(format_args!(
+                "plugin {name:?}: {callback} was stopped: callback_timeout allows it {} ms",
+                options.callback_timeout.as_millis()
+            )),
+            TrapKind::Limit => {
+                let limit = trap.downcast_ref::<Trap>().map(ToString::to_string).unwrap_or_default();
+                self.log_error(format_args!("plugin {name:?}: {callback} was stopped: {limit}"));
+            }
+            _ => {}
+        }
+        if let Some(rest) = self.recovery.trapped(kind) {
+            let failures = self.recovery.failures();
+            self.log_error(format_args!(
+                "plugin {name:?} has failed {failures} times in a row: it is not called for {} ms",
+                rest.as_millis()
+            ));
+        }
     }
 
     /// Builds a new instance if the old one trapped.
@@ -502,6 +582,8 @@ impl<H: Host> Vm<H> {
         if self.callbacks.is_some() {
             return Ok(());
         }
+        self.recovery.check()?;
+        self.recovery.rebuilds += 1;
         let old = self.store.data_mut();
         let mut contexts = std::mem::take(&mut old.contexts);
         contexts.remove_draining();
@@ -511,13 +593,17 @@ impl<H: Host> Vm<H> {
         self.generation = self.generation.wrapping_add(1);
         if let Err(error) = self.instantiate() {
             self.log_error(format_args!("{error}"));
+            self.recovery.trapped(TrapKind::Other);
             return Err(CallError::Trapped);
         }
         let mut ids: Vec<u32> = self.store.data().contexts.plugins.keys().copied().collect();
         ids.sort_unstable();
         let configured = ids.into_iter().try_for_each(|id| self.configure_context(id));
-        if configured.is_err() {
+        if let Err(error) = configured {
             self.callbacks = None;
+            if error == CallError::Refused {
+                self.recovery.trapped(TrapKind::Other);
+            }
         }
         configured
     }

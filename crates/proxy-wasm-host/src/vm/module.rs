@@ -38,7 +38,9 @@ impl<H: Host> Module<H> {
 
     /// A store for one instance of the module.
     pub fn store(&self, state: State<H>) -> Store<State<H>> {
-        Store::new(self.pre.module().engine(), state)
+        let mut store = Store::new(self.pre.module().engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store
     }
 }
 

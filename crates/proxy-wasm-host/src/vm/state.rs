@@ -10,7 +10,7 @@ use crate::{
     host::Host,
     hostcalls::LocalReply,
     store::{CalloutMetrics, Metrics, SharedData},
-    vm::{Answer, Outcome, stdio::Stdio, wasi},
+    vm::{Answer, Limiter, Outcome, limits, stdio::Stdio, wasi},
 };
 
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
@@ -52,6 +52,9 @@ pub(crate) struct State<H: Host> {
     pub answer: Option<Answer>,
     /// The guest has said in this callback that its stream goes on.
     pub continued: bool,
+    /// How many ticks of the engine a callback may run.
+    pub callback_ticks: u64,
+    pub limiter: Limiter,
     pub shared_data: SharedData,
     pub metrics: Metrics,
     pub callout_metrics: CalloutMetrics,
@@ -62,7 +65,10 @@ pub(crate) struct State<H: Host> {
 impl<H: Host> State<H> {
     pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
         Self {
+            callback_ticks: limits::ticks(options.callback_timeout),
+            limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
+            wasi: wasi::context(&options.env),
             metrics: Metrics::default(),
             callout_metrics: CalloutMetrics::default(),
             host,
@@ -86,7 +92,6 @@ impl<H: Host> State<H> {
             answer: None,
             continued: false,
             stdio: Stdio::default(),
-            wasi: wasi::context(),
         }
     }
 

@@ -49,9 +49,9 @@ const CONSTANT: &[(&str, &str, u32)] = &[
     ("path_unlink_file", "iii", NOTSUP),
 ];
 
-/// What one instance has: no arguments, no environment, no files.
-pub(crate) fn context() -> WasiP1Ctx {
-    WasiCtxBuilder::new().build_p1()
+/// What one instance has: these environment variables, no arguments, no files.
+pub(crate) fn context(environment: &[(String, String)]) -> WasiP1Ctx {
+    WasiCtxBuilder::new().envs(environment).build_p1()
 }
 
 /// Defines `wasi_snapshot_preview1` and `wasi_unstable`.

@@ -1,0 +1,116 @@
+//! The thread that makes time pass for guests. It starts with the first call of a guest in a process, and sleeps while none runs.
+
+use std::{
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
+};
+
+use parking_lot::Mutex;
+use proxy_wasm_host::vm::{TICK, Ticker};
+
+/// For how many ticks no guest has run when the thread goes to sleep.
+const IDLE_TICKS: u32 = 10;
+
+/// A guest runs.
+static RUNS: AtomicBool = AtomicBool::new(false);
+/// A guest has run since the last tick.
+static HAS_RUN: AtomicBool = AtomicBool::new(false);
+/// The thread ticks.
+static TICKS: AtomicBool = AtomicBool::new(false);
+/// The thread of this process, if it has started.
+static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
+
+/// A guest begins to run. `ticker` is asked for when there is no thread yet.
+#[inline]
+pub fn guest_begins(ticker: impl FnOnce() -> Option<Ticker>) {
+    RUNS.store(true, Ordering::Relaxed);
+    HAS_RUN.store(true, Ordering::Relaxed);
+    if !TICKS.load(Ordering::Acquire) {
+        wake(ticker);
+    }
+}
+
+/// The guest has run.
+#[inline]
+pub fn guest_ends() {
+    RUNS.store(false, Ordering::Relaxed);
+}
+
+#[cold]
+fn wake(ticker: impl FnOnce() -> Option<Ticker>) {
+    forget_thread_in_children();
+    let mut thread = THREAD.lock();
+    TICKS.store(true, Ordering::Release);
+    match &*thread {
+        Some(thread) => thread.unpark(),
+        None => *thread = ticker().and_then(start),
+    }
+}
+
+/// Starts the thread. nginx's signals are for its own.
+fn start(ticker: Ticker) -> Option<Thread> {
+    let signals = BlockedSignals::new();
+    let started = thread::Builder::new().name("resty-wasm".to_owned()).stack_size(64 << 10).spawn(move || run(&ticker));
+    drop(signals);
+    started.ok().map(|handle| handle.thread().clone())
+}
+
+fn run(ticker: &Ticker) {
+    loop {
+        let mut idle = 0;
+        while idle < IDLE_TICKS {
+            thread::sleep(TICK);
+            ticker.tick();
+            let is_used = HAS_RUN.swap(false, Ordering::Relaxed) || RUNS.load(Ordering::Relaxed);
+            idle = if is_used { 0 } else { idle + 1 };
+        }
+        TICKS.store(false, Ordering::Release);
+        // A guest that began just before has not seen it, and is seen by now.
+        thread::sleep(TICK);
+        if RUNS.load(Ordering::Relaxed) || HAS_RUN.load(Ordering::Relaxed) {
+            TICKS.store(true, Ordering::Release);
+        }
+        while !TICKS.load(Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+/// A child of this process has no such thread.
+fn forget_thread_in_children() {
+    static REGISTERED: Once = Once::new();
+    extern "C" fn in_child() {
+        RUNS.store(false, Ordering::Relaxed);
+        TICKS.store(false, Ordering::Relaxed);
+        // SAFETY: the child has one thread. Whoever held the lock was another, or is this one, which does not use it in a fork.
+        unsafe { THREAD.force_unlock() };
+        std::mem::forget(THREAD.lock().take());
+    }
+    // SAFETY: the handler touches nothing but the statics above; the library is never unloaded.
+    REGISTERED.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) });
+}
+
+/// All signals are blocked in this thread while it lives.
+struct BlockedSignals(libc::sigset_t);
+
+impl BlockedSignals {
+    fn new() -> Self {
+        // SAFETY: both sets are plain memory that the calls fill.
+        unsafe {
+            let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
+            Self(old)
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that the thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}

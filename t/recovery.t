@@ -1,0 +1,280 @@
+# A plugin that traps, spins or grows: it is stopped and built anew, rests when it keeps failing, and its requests are answered as
+# its policy says.
+
+use t::WASM 'no_plan';
+
+workers(1);
+
+# `--- script` is the plugin's, `--- opts` its options; `call()` runs proxy_on_request_headers and says what came of it;
+# `status()` is the plugin's status; `--- lua` runs in the content phase.
+add_block_preprocessor(sub {
+    my ($block) = @_;
+    my ($script, $opts, $lua) = map { $_ ? $_->[0] : '' } map { delete $block->{$_} } qw(script opts lua);
+    $block->set_value(config => <<"_EOC_") unless defined $block->config;
+    location = /t {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            local plugin = assert(wasm.load("plugin", "target/guests/script.wasm", {$opts}))
+            local ctx = assert(wasm.on_configure(plugin, [==[
+$script]==]))
+            local function call() ngx.say(wasm.on_http_request_headers(ctx)) end
+            local function status() return wasm.status()[1] end
+            local function other()
+                local res = ngx.location.capture("/other")
+                return res.status, res.body
+            end
+$lua
+        }
+    }
+    location = /call {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            package.loaded.ctx = package.loaded.ctx or assert(wasm.on_configure(
+                assert(wasm.load("plugin", "target/guests/script.wasm", {$opts})), [==[
+$script]==]))
+            ngx.say(wasm.on_http_request_headers(package.loaded.ctx))
+        }
+    }
+_EOC_
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: an endless loop is cut, and says where
+--- opts
+callback_timeout = 100
+--- script
+request_headers: loop
+--- lua
+    local before = ngx.now()
+    call()
+    ngx.update_time()
+    ngx.say(ngx.now() - before >= 0.1)
+    ngx.say(status().traps.deadline)
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+true
+1
+--- error_log
+plugin "plugin": proxy_on_request_headers was stopped: callback_timeout allows it 100 ms
+--- no_error_log
+[alert]
+
+
+
+=== TEST 2: every callback has a deadline, also those of the plugin context, and the start
+--- opts
+callback_timeout = 50
+--- script
+tick: loop
+configure: set_tick 1
+--- lua
+    for _ = 1, 3000 do
+        if status().traps.deadline >= 1 then break end
+        ngx.sleep(0.005)
+    end
+    ngx.say(status().traps.deadline >= 1)
+--- response_body
+true
+--- error_log
+proxy_on_tick was stopped: callback_timeout allows it 50 ms
+--- no_error_log
+[alert]
+
+
+
+=== TEST 3: memory has a limit
+--- opts
+memory_limit = 4 * 1024 * 1024
+--- script
+request_headers: grow 1
+request_headers: grow 64
+--- lua
+    call()
+    ngx.say(status().traps.limit, " ", status().memory < 4 * 1024 * 1024)
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+1 true
+--- error_log
+plugin "plugin": proxy_on_request_headers was stopped: memory_limit allows 4194304 bytes of memory, the guest wants
+--- no_error_log
+[alert]
+
+
+
+=== TEST 4: a module that has more memory than it may have is not loaded
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            ngx.say(wasm.load("plugin", "target/guests/script.wasm", {memory_limit = 65536}))
+        }
+    }
+--- response_body
+nilfailed to load wasm plugin
+--- error_log
+failed to new instance: memory_limit allows 65536 bytes of memory, the guest wants
+--- no_error_log
+[alert]
+
+
+
+=== TEST 5: a plugin that fails is built anew for the next request; one that keeps failing rests
+--- script
+request_headers: trap
+--- lua
+    for _ = 1, 3 do ngx.print(ngx.location.capture("/call").body) end
+    ngx.say(wasm.status()[2].rebuilds, " ", wasm.status()[2].state)
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+nilfailed to run proxy_on_http_request_headers
+nilfailed to run proxy_on_http_request_headers
+1 resting
+--- grep_error_log eval: qr/failed to call function|has failed \d+ times in a row: it is not called for \d+ ms/
+--- grep_error_log_out
+failed to call function
+failed to call function
+has failed 2 times in a row: it is not called for 100 ms
+--- no_error_log
+[alert]
+
+
+
+=== TEST 6: with fail = "open" a request goes on as if the plugin were not there
+--- opts
+fail = "open"
+--- script
+request_headers: trap
+--- lua
+    for _ = 1, 3 do ngx.print(ngx.location.capture("/call").body) end
+    ngx.say(wasm.status()[2].state)
+--- response_body
+true
+true
+true
+resting
+--- error_log
+failed to call function
+--- no_error_log
+[alert]
+
+
+
+=== TEST 7: other plugins notice nothing
+--- script
+request_headers: trap
+--- lua
+    local other = assert(wasm.on_configure(assert(wasm.load("other", "target/guests/script.wasm")), "request_headers: args"))
+    call()
+    ngx.say(wasm.on_http_request_headers(other))
+    local statuses = wasm.status()
+    ngx.say(statuses[1].name, " ", statuses[1].state, ", ", statuses[2].name, " ", statuses[2].state)
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+true
+plugin trapped, other running
+--- error_log
+failed to call function
+--- no_error_log
+[alert]
+
+
+
+=== TEST 8: what status says
+--- script
+request_headers: panic so
+--- lua
+    call()
+    local cjson = require("cjson")
+    local now = status()
+    ngx.say(now.name, " ", now.state, " ", now.rebuilds, " ", now.plugin_contexts, " ", now.stream_contexts, " ", now.callouts)
+    ngx.say(now.memory > 65536, " ", now.calls >= 4, " ", now.traps.unreachable)
+    assert(wasm.on_configure(plugin, "configure: args"))
+    now = status()
+    ngx.say(now.state, " ", now.rebuilds)
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+plugin trapped 0 1 1 0
+true true 1
+running 1
+--- error_log
+so
+--- no_error_log
+[alert]
+
+
+
+=== TEST 9: unknown options are refused with the nearest known name
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            for _, name in ipairs({"memory_limits", "fial", "callback_timout", "xyz"}) do
+                ngx.say(select(2, wasm.load("plugin", "target/guests/script.wasm", {[name] = 1})))
+            end
+            for name, value in pairs({fail = "shut"}) do
+                ngx.say(select(2, wasm.load("plugin", "target/guests/script.wasm", {[name] = value})))
+            end
+            ngx.say(select(2, wasm.load("plugin", "target/guests/script.wasm", {memory_limit = 1})))
+            ngx.say(select(2, wasm.load("plugin", "target/guests/script.wasm", {env = {1}})))
+        }
+    }
+--- response_body
+bad options: there is no option memory_limits, did you mean memory_limit?
+bad options: there is no option fial, did you mean fail?
+bad options: there is no option callback_timout, did you mean callback_timeout?
+bad options: there is no option xyz
+bad options: fail must be "closed" or "open", got shut
+bad options: memory_limit must be a number of bytes, at least 65536, got 1
+bad options: env must be a list of strings, got a table
+
+
+
+=== TEST 10: a plugin sees the environment variables that it may see, and no others
+--- main_config
+env SEEN=1;
+env UNSEEN=2;
+--- opts
+env = {"SEEN", "UNSET"}
+--- script
+request_headers: environ
+--- lua
+    call()
+--- response_body
+true
+--- error_log
+environ -> OK 1
+
+
+
+=== TEST 11: an idle worker does not wake up for the clock of guests
+--- script
+request_headers: args
+--- lua
+    call()
+    local function switches()
+        local count = 0
+        for task in io.popen("ls /proc/" .. ngx.worker.pid() .. "/task"):lines() do
+            local name = io.open("/proc/" .. ngx.worker.pid() .. "/task/" .. task .. "/comm"):read()
+            if name == "resty-wasm" then
+                local status = io.open("/proc/" .. ngx.worker.pid() .. "/task/" .. task .. "/status"):read("*a")
+                count = count + tonumber(status:match("\nvoluntary_ctxt_switches:%s*(%d+)"))
+            end
+        end
+        return count
+    end
+    -- It goes to sleep after some ticks; from then on nothing changes.
+    local last, same = switches(), 0
+    for _ = 1, 600 do
+        ngx.sleep(0.05)
+        local now = switches()
+        same, last = now == last and same + 1 or 0, now
+        if same == 20 then break end
+    end
+    ngx.say(last > 0, " ", same)
+--- timeout: 60
+--- response_body
+true
+true 20
