@@ -1,5 +1,5 @@
-# A plugin that traps, spins or grows: it is stopped and built anew, rests when it keeps failing, and its requests are answered as
-# its policy says.
+# A plugin that traps, spins, grows or takes too much: it is stopped and built anew, rests when it keeps failing, and its requests
+# are answered as its policy says.
 
 use t::WASM 'no_plan';
 
@@ -278,3 +278,93 @@ request_headers: args
 --- response_body
 true
 true 20
+
+
+
+=== TEST 12: hostcalls that are denied, by name
+--- opts
+denied_capabilities = {"proxy_get_header_map_value", "proxy_http_call"}
+--- script
+request_headers: get_header request host
+request_headers: get_header request host
+request_headers: http_call 127.0.0.1:1980 100 ""
+request_headers: get_headers request
+--- lua
+    call()
+--- response_body
+true
+--- grep_error_log eval: qr/plugin "plugin" may not call \w+: it is answered \w+|(?:get_header|http_call) [^,]*-> \w+/
+--- grep_error_log_out
+plugin "plugin" may not call proxy_get_header_map_value: it is answered NotFound
+get_header request host -> NOT_FOUND
+get_header request host -> NOT_FOUND
+plugin "plugin" may not call proxy_http_call: it is answered InternalFailure
+http_call 127.0.0.1:1980 100 "" -> INTERNAL_FAILURE
+
+
+
+=== TEST 13: a capability that is no hostcall
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            ngx.say(wasm.load("plugin", "target/guests/script.wasm", {capabilities = {"proxy_loog"}}))
+        }
+    }
+--- response_body
+nilfailed to load wasm plugin
+--- error_log
+bad options: there is no hostcall "proxy_loog"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 14: messages above the rate are counted, not logged
+--- opts
+log_rate = 5
+--- script
+request_headers: log info one
+request_headers: log info two
+request_headers: log info three
+request_headers: log info four
+request_headers: log info five
+request_headers: log info six
+request_headers: log info seven
+--- lua
+    call()
+--- response_body
+true
+--- grep_error_log eval: qr/(?<=\*1 )(?:one|two|three|four|five|six|seven)(?=,)/
+--- grep_error_log_out
+one
+two
+three
+four
+five
+
+
+
+=== TEST 15: a body that is held back is limited
+--- http_config
+    lua_shared_dict resty_wasm 1m;
+--- config
+    location = /t {
+        content_by_lua_block {
+            for _ = 1, 4 do ngx.print(("x"):rep(40)) ngx.flush(true) end
+        }
+        header_filter_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            ngx.ctx.plugin = assert(wasm.on_configure(assert(wasm.load("plugin", "target/guests/script.wasm", {body_limit = 100})),
+                "response_headers: remove_header response content-length\nresponse_body: return 1"))
+            assert(wasm.on_http_response_headers(ngx.ctx.plugin))
+        }
+        body_filter_by_lua_block { assert(require("resty.proxy-wasm").on_http_response_body(ngx.ctx.plugin)) }
+    }
+--- response_body eval
+"x" x 160
+--- error_log
+plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 100: they go on
+--- no_error_log
+[alert]
+

@@ -11,7 +11,7 @@ use proxy_wasm_host::{
     abi::LogLevel,
     callout::Upstreams,
     context::{Options, Plugin},
-    hostcalls::LocalReply,
+    hostcalls::{Capabilities, LocalReply, UnknownHostcall},
     store,
 };
 
@@ -92,14 +92,21 @@ pub fn open(lua: &Lua) -> Result<Table> {
 /// `load(name, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
 fn load(lua: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
     let bodies = options.as_ref().map_or(Ok(Bodies::default()), bodies)?;
-    let options = plugin_options(&name, options)?;
+    let options = match plugin_options(&name, options)? {
+        Ok(options) => options,
+        Err(unknown) => {
+            Nginx.log(None, LogLevel::Error, format!("bad options: {unknown}").as_bytes());
+            return Ok(None);
+        }
+    };
     let plugin = with_lua(lua, || worker::load(options, &bytes.as_bytes()));
     Ok(plugin.map(|plugin| PluginHandle { plugin, bodies }))
 }
 
-fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
+/// What options.lua has checked, but for the names of hostcalls.
+fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result::Result<Options, UnknownHostcall>> {
     let mut options = Options::new(&name.to_string_lossy());
-    let Some(given) = given else { return Ok(options) };
+    let Some(given) = given else { return Ok(Ok(options)) };
     if let Some(vm_id) = given.get::<Option<LuaString>>("vm_id")? {
         options.vm_id = vm_id.to_string_lossy().into();
     }
@@ -129,7 +136,15 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<Options> {
     }
     options.callout_upstreams = upstreams(&given, "callout_upstreams")?;
     options.callout_http2 = upstreams(&given, "callout_http2")?.unwrap_or_default();
-    Ok(options)
+    if let Some(rate) = given.get::<Option<u32>>("log_rate")? {
+        options.log_rate = rate;
+    }
+    if let Some(size) = given.get::<Option<usize>>("body_limit")? {
+        options.body_limit = size;
+    }
+    let allowed = given.get::<Option<Vec<String>>>("capabilities")?;
+    let denied = given.get::<Option<Vec<String>>>("denied_capabilities")?.unwrap_or_default();
+    Ok(Capabilities::new(allowed.as_deref(), &denied).map(|capabilities| Options { capabilities, ..options }))
 }
 
 fn upstreams(options: &Table, name: &str) -> Result<Option<Upstreams>> {

@@ -40,6 +40,10 @@ local KNOWN = {
     callout_http2 = {"a list of strings", is_list_of_texts},
     callout_response_size = {"a number of bytes, at least 1", is_limit},
     callout_upstreams = {"a list of strings", is_list_of_texts},
+    body_limit = {"a number of bytes, at least 1", is_limit},
+    capabilities = {"a list of strings", is_list_of_texts},
+    denied_capabilities = {"a list of strings", is_list_of_texts},
+    log_rate = {"an integer, at least 1", is_limit},
     callback_timeout = {"a number of milliseconds, at least 1", is_limit},
     env = {"a list of strings", is_list_of_texts},
     fail = {'"closed" or "open"', function(value)
@@ -94,6 +98,11 @@ end
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
+-- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; default 64 MiB. More go on.
+-- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. The log says how many it lacks.
+-- `capabilities` list of strings: the hostcalls that it may make (`proxy_http_call` …); default all.
+-- `denied_capabilities` list of strings: hostcalls that it may not make; default none. The answer to those is as if there were
+-- nothing, or a status that SDKs expect.
 -- `fail` "closed" or "open": what a request comes to when the plugin fails: the error is the caller's, with which APISIX answers
 -- 503; or the request goes on as if the plugin were not there. Default "closed".
 -- `env` list of strings: the environment variables that the plugin sees; default none.

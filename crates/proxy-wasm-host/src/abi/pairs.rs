@@ -5,6 +5,11 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+/// The most bytes that a guest's header map may have, as in Envoy.
+pub const LARGEST_MAP: usize = 1 << 20;
+/// The most headers that it may have, as in Envoy.
+pub const MOST_PAIRS: u32 = 1024;
+
 /// One header, its name first.
 pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
@@ -51,13 +56,19 @@ fn put(out: &mut &mut [u8], bytes: &[u8]) {
 /// Reads the wire form. No bytes at all are an empty map; bytes after the last pair are ignored.
 ///
 /// # Errors
-/// When a count or a length points past the end, or a NUL is missing.
+/// When it is larger than [`LARGEST_MAP`] or has more than [`MOST_PAIRS`] headers, when a count or a length points past the end, or a NUL is missing.
 pub fn decode(bytes: &[u8]) -> Result<DecodedPairs<'_>, MalformedPairs> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
     let malformed = |rule| MalformedPairs { size: bytes.len(), rule };
+    if bytes.len() > LARGEST_MAP {
+        return Err(malformed("it is larger than 1 MiB"));
+    }
     let (count, rest) = take_u32(bytes).ok_or(malformed("it is shorter than its count"))?;
+    if count > MOST_PAIRS {
+        return Err(malformed("it has more than 1024 headers"));
+    }
     let lengths_size = (count as usize).checked_mul(8).filter(|size| *size <= rest.len());
     let lengths_size = lengths_size.ok_or(malformed("its count asks for more lengths than it holds"))?;
     let (lengths, mut texts) = rest.split_at(lengths_size);
@@ -116,6 +127,17 @@ mod tests {
     fn a_length_past_the_end_is_refused() {
         assert!(decode(b"\x01\0\0\0\xff\xff\xff\x7f\x01\0\0\0a\0b\0").is_err());
         assert!(decode(b"\x01\0\0\0\x01\0\0\0\xff\xff\xff\xffa\0b\0").is_err());
+    }
+
+    #[test]
+    fn a_map_that_is_too_large_is_refused() {
+        let pairs = |count: usize, value: usize| vec![(Cow::from(&b"a"[..]), Cow::from(vec![0; value])); count];
+        assert!(decode(&encoded(&pairs(1024, 0))).is_ok());
+        assert!(decode(&encoded(&pairs(1025, 0))).unwrap_err().to_string().ends_with("it has more than 1024 headers"));
+        assert!(decode(&encoded(&pairs(1, (1 << 20) - 15))).is_ok());
+        assert!(
+            decode(&encoded(&pairs(1, (1 << 20) - 14))).unwrap_err().to_string().ends_with("it is larger than 1 MiB")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::callout::Upstreams;
+use crate::{callout::Upstreams, hostcalls::Capabilities};
 
 /// How a plugin is loaded.
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub struct Options {
     pub callback_timeout: Duration,
     /// How large the guest's memory may be, in bytes.
     pub memory_limit: usize,
+    /// The hostcalls that the plugin may make.
+    pub capabilities: Capabilities,
+    /// How many messages the plugin may log in a second, in this process.
+    pub log_rate: u32,
+    /// How many bytes of a response body the plugin may hold back.
+    pub body_limit: usize,
     /// The proxy goes on as if the plugin were not there when it fails. The host only keeps it for the proxy.
     pub fail_open: bool,
     /// The environment variables that the guest sees.
@@ -46,6 +52,9 @@ impl Default for Options {
             shared_data_ttl: None,
             callback_timeout: Duration::from_secs(5),
             memory_limit: 256 << 20,
+            capabilities: Capabilities::default(),
+            log_rate: 10_000,
+            body_limit: 64 << 20,
             fail_open: false,
             env: Vec::new(),
             wait_only_when_paused: false,

@@ -1,6 +1,7 @@
 //! The hostcalls: what a guest can ask of the host. One file per group, one [table] of all.
 
 mod buffers;
+mod capabilities;
 mod foreign;
 mod grpc;
 mod headers;
@@ -28,6 +29,7 @@ use crate::{
     vm::State,
 };
 
+pub use capabilities::{Capabilities, UnknownHostcall};
 pub use local_reply::LocalReply;
 pub(crate) use unknown::define_unknown_imports;
 
@@ -60,9 +62,12 @@ impl<'a, H: Host> Call<'a, H> {
     /// Runs a hostcall and turns its end into what wasm expects.
     pub fn run(
         name: &'static str,
-        caller: Caller<'a, State<H>>,
+        mut caller: Caller<'a, State<H>>,
         hostcall: impl FnOnce(&mut Self) -> Outcome,
     ) -> wasmtime::Result<u32> {
+        if let Some(status) = capabilities::denied(caller.data_mut(), name) {
+            return Ok(status as u32);
+        }
         match hostcall(&mut Self { caller, name }) {
             Ok(()) => Ok(Status::Ok as u32),
             Err(Failure::Status(status)) => Ok(status as u32),

@@ -296,6 +296,15 @@ impl<H: Host> Vm<H> {
         let state = self.store.data_mut();
         if event == (Event::ResponseBody { end_of_stream: false }) && holds_back(action) {
             let held = body.unwrap_or_else(|| chunk.to_vec());
+            let Options { name, body_limit, .. } = &*state.options;
+            if held.len() > *body_limit {
+                let message = format!(
+                    "plugin {name:?}: proxy_on_response_body holds back {} bytes, body_limit allows {body_limit}: they go on",
+                    held.len()
+                );
+                state.host.log(Some(&stream), LogLevel::Error, message.as_bytes());
+                return Ok(Outcome::Body(held));
+            }
             if let Some(entry) = state.contexts.streams.get_mut(&id) {
                 entry.held = held;
             }

@@ -10,7 +10,7 @@ use crate::{
     host::Host,
     hostcalls::LocalReply,
     store::{CalloutMetrics, Metrics, SharedData},
-    vm::{Answer, Limiter, Outcome, limits, stdio::Stdio, wasi},
+    vm::{Answer, Limiter, LogRate, Outcome, limits, stdio::Stdio, wasi},
 };
 
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
@@ -52,6 +52,9 @@ pub(crate) struct State<H: Host> {
     pub answer: Option<Answer>,
     /// The guest has said in this callback that its stream goes on.
     pub continued: bool,
+    /// The hostcalls that were denied and reported.
+    pub denied: Vec<&'static str>,
+    pub log_rate: LogRate,
     /// How many ticks of the engine a callback may run.
     pub callback_ticks: u64,
     pub limiter: Limiter,
@@ -65,6 +68,8 @@ pub(crate) struct State<H: Host> {
 impl<H: Host> State<H> {
     pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
         Self {
+            denied: Vec::new(),
+            log_rate: LogRate::new(options.log_rate),
             callback_ticks: limits::ticks(options.callback_timeout),
             limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
@@ -133,6 +138,18 @@ impl<H: Host> State<H> {
         }
     }
 
+    /// Logs a message of the guest's own, if it has not logged too many.
+    pub fn log_of_guest(&mut self, level: LogLevel, message: &[u8]) {
+        let Some(suppressed) = self.log_rate.admit() else { return };
+        if suppressed > 0 {
+            let Options { name, log_rate, .. } = &*self.options;
+            let text =
+                format!("plugin {name:?}: {suppressed} messages were not logged: log_rate allows {log_rate} a second");
+            self.log(LogLevel::Warn, text.as_bytes());
+        }
+        self.log(level, message);
+    }
+
     /// Logs where the guest's own messages of this moment go.
     pub fn log(&self, level: LogLevel, message: &[u8]) {
         self.host.log(self.effective_stream().as_ref(), level, message);
@@ -155,7 +172,7 @@ impl<H: Host> State<H> {
 
     fn write_out_stdio(&mut self) {
         let mut stdio = std::mem::take(&mut self.stdio);
-        stdio.flush(|level, line| self.log(level, line));
+        stdio.flush(|level, line| self.log_of_guest(level, line));
         self.stdio = stdio;
     }
 }

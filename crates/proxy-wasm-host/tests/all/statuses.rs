@@ -1,7 +1,11 @@
 //! Every status that a hostcall answers is one that the Rust SDK takes for it: the SDK panics on any other, which traps the plugin.
 
 use proxy_wasm_host::{
-    hostcalls::table::{HOSTCALLS, Hostcall},
+    context::Options,
+    hostcalls::{
+        Capabilities,
+        table::{HOSTCALLS, Hostcall},
+    },
     vm::Event,
 };
 
@@ -114,9 +118,9 @@ fn guest(hostcall: &Hostcall, arguments: &[i64]) -> String {
 }
 
 /// The statuses that the call is answered with, in each of the guest's callbacks.
-fn statuses(hostcall: &Hostcall, arguments: &[i64]) -> Vec<u32> {
+fn statuses(options: Options, hostcall: &Hostcall, arguments: &[i64]) -> Vec<u32> {
     let proxy = Proxy::default();
-    let plugin = proxy.load(&guest(hostcall, arguments)).unwrap();
+    let plugin = proxy.load_with(options, &guest(hostcall, arguments)).unwrap();
     let context = plugin.configure(b"conf").unwrap_or_else(|_| panic!("{} {arguments:?}", hostcall.name));
     context.on_tick().unwrap();
     let request = Request { body: Some(b"body"[..].into()), ..Request::with_headers(&[("name", "value")]) };
@@ -133,11 +137,41 @@ fn statuses(hostcall: &Hostcall, arguments: &[i64]) -> Vec<u32> {
 fn every_status_is_one_that_the_rust_sdk_takes() {
     for hostcall in HOSTCALLS {
         for arguments in arguments(hostcall) {
-            let statuses = statuses(hostcall, &arguments);
+            let statuses = statuses(Options::new("a plugin"), hostcall, &arguments);
             assert_eq!(statuses.len(), 5, "{} {arguments:?}", hostcall.name);
             for status in statuses {
                 assert!(accepted(hostcall.name).contains(&status), "{} {arguments:?} answers {status}", hostcall.name);
             }
         }
     }
+}
+
+#[test]
+fn a_denied_hostcall_is_answered_by_a_status_that_the_rust_sdk_takes_too() {
+    for hostcall in HOSTCALLS.iter().filter(|hostcall| hostcall.name != "proxy_log") {
+        let capabilities = Capabilities::new(None, &[hostcall.name.to_owned()]).unwrap();
+        let options = Options { capabilities, ..Options::new("a plugin") };
+        let arguments = vec![64; hostcall.parameters.len()];
+        let statuses = statuses(options, hostcall, &arguments);
+        assert_eq!(statuses.len(), 5, "{}", hostcall.name);
+        for status in statuses {
+            assert!(accepted(hostcall.name).contains(&status), "{} answers {status}", hostcall.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_among_the_capabilities_is_denied_and_said_once() {
+    let hostcall = HOSTCALLS.iter().find(|hostcall| hostcall.name == "proxy_http_call").unwrap();
+    let capabilities = Capabilities::new(Some(&["proxy_log".to_owned()]), &[]).unwrap();
+    let proxy = Proxy::default();
+    let plugin =
+        proxy.load_with(Options { capabilities, ..Options::new("a plugin") }, &guest(hostcall, &[64; 10])).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    context.on_tick().unwrap();
+    let lines = proxy.take_log();
+    let said = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(said("plugin \"a plugin\" may not call proxy_http_call: it is answered InternalFailure"), 1);
+    assert_eq!(said("status K"), 2);
+    assert!(Capabilities::new(None, &["proxy_never".to_owned()]).is_err());
 }
