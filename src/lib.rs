@@ -5,6 +5,7 @@
 //! | `callout` | what plugins ask other servers: requests, connections, answers |
 //! | `lua` | the functions that lib/resty/wasm.lua calls, and what lives behind its handles |
 //! | `nginx` | requests, headers, variables, the log: all through symbols that nginx and ngx_lua export |
+//! | `source` | which plugin is the newest of a file |
 //! | `worker` | what one worker process keeps: plugin contexts and open requests |
 //!
 //! Calls go one way: Lua → `lua` → `proxy-wasm-host` → guest → hostcall → `Stream` → `nginx`.
@@ -12,6 +13,7 @@
 mod callout;
 mod lua;
 mod nginx;
+mod source;
 mod worker;
 
 /// `luaopen_resty_wasm_native`

@@ -24,6 +24,7 @@ use crate::{
         Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, lua_goes_on, on_request_end,
         process_goes_on, process_has_ended,
     },
+    source::{Source, Sources},
 };
 
 /// One for the process: its compiled modules survive a fork.
@@ -32,6 +33,8 @@ static ENGINE: OnceCell<Engine<Nginx>> = OnceCell::new();
 struct Worker {
     /// Those that were loaded.
     plugins: RefCell<Vec<Weak<Plugin<Nginx>>>>,
+    /// Where they come from; `None` before the first.
+    sources: RefCell<Option<Sources>>,
     /// By the index that Lua's handles have.
     contexts: RefCell<Vec<Option<Rc<Handle>>>>,
     /// By the request's key.
@@ -69,6 +72,12 @@ enum Watch {
 /// A plugin context that Lua holds.
 struct Handle {
     context: PluginContext<Nginx>,
+    /// Where its plugin comes from.
+    source: Rc<Source>,
+    /// The version of the source that it has, or that has refused its configuration.
+    version: Cell<u32>,
+    /// The same for a context and those that take its place.
+    lineage: u64,
     bodies: Bodies,
     /// The timer that calls `proxy_on_tick`; 0 when there is none.
     timer: Cell<u64>,
@@ -123,6 +132,8 @@ struct OpenRequest {
 enum Found {
     /// A stream context of this id.
     Stream(u32),
+    /// One of a context whose place another has taken since.
+    OldStream(Rc<Plugin<Nginx>>, u32),
     /// Nothing any more: a plugin has replied to the response.
     Replied,
     /// Nothing yet.
@@ -131,8 +142,8 @@ enum Found {
 
 /// A reply that took the place of the response.
 struct ResponseReply {
-    /// The key of the plugin context that gave it.
-    key: u64,
+    /// That of the plugin context that gave it.
+    lineage: u64,
     request: Request,
     /// What is to come of its body.
     body: Vec<u8>,
@@ -157,6 +168,8 @@ pub enum Outcome {
 }
 
 struct OpenStream {
+    /// That of the plugin context's handle.
+    lineage: u64,
     /// The key of the plugin context that it was opened for.
     key: u64,
     plugin: Rc<Plugin<Nginx>>,
@@ -169,6 +182,7 @@ struct OpenStream {
 
 static WORKER: OneThread<Worker> = OneThread::new(Worker {
     plugins: RefCell::new(Vec::new()),
+    sources: RefCell::new(None),
     contexts: RefCell::new(Vec::new()),
     requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
     retired: RefCell::new(Vec::new()),
@@ -209,23 +223,73 @@ pub fn statuses() -> Vec<vm::Status> {
 }
 
 /// Keeps a plugin context for Lua and returns its index.
-pub fn keep(context: PluginContext<Nginx>, bodies: Bodies) -> usize {
+pub fn keep(context: PluginContext<Nginx>, source: Rc<Source>, version: u32, bodies: Bodies) -> usize {
     if context.plugin().makes_callouts() && matches!(WORKER.watch.get(), Watch::None) {
         WORKER.watch.set(Watch::Wanted);
         WORKER.pending.set(true);
     }
-    let handle = Some(Rc::new(Handle { context, bodies, timer: Cell::new(0) }));
+    let lineage = context.key();
+    WORKER.put(Rc::new(Handle { context, source, version: Cell::new(version), lineage, bodies, timer: Cell::new(0) }))
+}
 
-    let mut contexts = WORKER.contexts.borrow_mut();
-    match contexts.iter().position(Option::is_none) {
-        Some(free) => {
-            contexts[free] = handle;
-            free
+/// The source of a plugin that was loaded under a name from a file.
+pub fn source(name: &[u8], file: &[u8], plugin: &Rc<Plugin<Nginx>>) -> Rc<Source> {
+    WORKER.sources.borrow_mut().get_or_insert_default().loaded(name, file, plugin)
+}
+
+impl Worker {
+    /// Keeps a plugin context at the first free index, and returns it.
+    fn put(&self, handle: Rc<Handle>) -> usize {
+        let handle = Some(handle);
+        let mut contexts = self.contexts.borrow_mut();
+        match contexts.iter().position(Option::is_none) {
+            Some(free) => {
+                contexts[free] = handle;
+                free
+            }
+            None => {
+                contexts.push(handle);
+                contexts.len() - 1
+            }
         }
-        None => {
-            contexts.push(handle);
-            contexts.len() - 1
-        }
+    }
+
+    /// Puts a context of the newest plugin of its source into the place of a context, unless it has that already or that one
+    /// refuses its configuration. The old one ends with its last stream.
+    #[cold]
+    fn renew(&self, index: usize, old: Rc<Handle>) -> Rc<Handle> {
+        old.version.set(old.source.version());
+        let newest = old.source.newest().filter(|newest| !Rc::ptr_eq(newest, old.context.plugin()));
+        let (Some(plugin), Some(configuration)) = (newest, old.context.configuration()) else { return old };
+        let context = match plugin.configure(&configuration) {
+            Ok(context) => context,
+            Err(error) => {
+                let message = format!(
+                    "plugin context {}: {error}: the newer version of its plugin is not used for it, the old one goes on",
+                    old.context.id()
+                );
+                Nginx.log(None, LogLevel::Error, message.as_bytes());
+                return old;
+            }
+        };
+        let message =
+            format!("plugin context {} goes on as {} of a newer version of its plugin", old.context.id(), context.id());
+        Nginx.log(None, LogLevel::Info, message.as_bytes());
+        let Handle { source, version, lineage, bodies, .. } = &*old;
+        let new = Rc::new(Handle {
+            context,
+            source: source.clone(),
+            version: version.clone(),
+            lineage: *lineage,
+            bodies: *bodies,
+            timer: Cell::new(0),
+        });
+        self.contexts.borrow_mut()[index] = Some(new.clone());
+        old.context.retire(Patience::Wait);
+        let old_index = self.put(old);
+        self.retired.borrow_mut().push(old_index);
+        self.forget_retired();
+        new
     }
 }
 
@@ -339,20 +403,27 @@ pub fn on_foreign_function(index: usize, function: u32, arguments: &[u8]) -> Res
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
-    let outcome = on_event_of(&handle, request, event);
+    let outcome = on_event_of(index, &handle, request, event);
     if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome }
 }
 
-fn on_event_of(handle: &Rc<Handle>, request: Request, event: Event) -> Result<Outcome, CallError> {
-    let id = match WORKER.find(request, handle.context.key()) {
-        Found::Stream(id) => id,
+fn on_event_of(index: usize, handle: &Rc<Handle>, request: Request, event: Event) -> Result<Outcome, CallError> {
+    let outcome = match WORKER.find(request, handle) {
+        Found::Stream(id) => handle.context.plugin().on_event(id, request, event)?,
+        Found::OldStream(plugin, id) => plugin.on_event(id, request, event)?,
         Found::Replied => return Ok(WORKER.rest_of_reply(handle, request, event)),
+        Found::Nothing if handle.version.get() != handle.source.version() => {
+            let handle = WORKER.renew(index, handle.clone());
+            return on_event_of(index, &handle, request, event);
+        }
         Found::Nothing if !request.phase().is_some_and(Phase::has_cleanup) => {
             return on_event_without_end(handle, request, event);
         }
-        Found::Nothing => WORKER.start_stream(handle, request)?,
+        Found::Nothing => {
+            let id = WORKER.start_stream(handle, request)?;
+            handle.context.plugin().on_event(id, request, event)?
+        }
     };
-    let outcome = handle.context.plugin().on_event(id, request, event)?;
     prepare_body(handle, request, event);
     if matches!(outcome, vm::Outcome::Continue) {
         return Ok(Outcome::Continue);
@@ -620,7 +691,7 @@ impl Worker {
     fn rest_of_reply(&self, handle: &Handle, request: Request, event: Event) -> Outcome {
         let mut requests = self.requests.borrow_mut();
         match (requests.get_mut(&request.key()).and_then(|open| open.reply.as_mut()), event) {
-            (Some(reply), Event::ResponseBody { .. }) if reply.key == handle.context.key() => {
+            (Some(reply), Event::ResponseBody { .. }) if reply.lineage == handle.lineage => {
                 reply.is_placed = true;
                 Outcome::ReplyBody(std::mem::take(&mut reply.body))
             }
@@ -631,7 +702,7 @@ impl Worker {
     fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>, is_placed: bool) {
         if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
             let request = request.without_body();
-            open.reply = Some(ResponseReply { key: handle.context.key(), request, body, is_placed });
+            open.reply = Some(ResponseReply { lineage: handle.lineage, request, body, is_placed });
         }
     }
 
@@ -689,10 +760,10 @@ impl Worker {
     }
 
     fn with_stream<R>(&self, index: usize, request: Request, use_it: impl FnOnce(&mut OpenStream) -> R) -> Option<R> {
-        let key = self.handle(index)?.context.key();
+        let lineage = self.handle(index)?.lineage;
         let mut requests = self.requests.borrow_mut();
         let open = requests.get_mut(&request.key())?;
-        open.streams.iter_mut().find(|stream| stream.key == key).map(use_it)
+        open.streams.iter_mut().find(|stream| stream.lineage == lineage).map(use_it)
     }
 
     /// The plugin whose plugin context has this key.
@@ -730,15 +801,19 @@ impl Worker {
         drop(ended);
     }
 
-    /// The stream context that the plugin context with this key has of a request.
+    /// The stream context that a plugin context, or one whose place it took, has of a request.
     #[inline]
-    fn find(&self, request: Request, key: u64) -> Found {
+    fn find(&self, request: Request, handle: &Handle) -> Found {
         let requests = self.requests.borrow();
         let Some(open) = requests.get(&request.key()) else { return Found::Nothing };
         if open.reply.is_some() {
             return Found::Replied;
         }
-        open.streams.iter().find(|stream| stream.key == key).map_or(Found::Nothing, |stream| Found::Stream(stream.id))
+        match open.streams.iter().find(|stream| stream.lineage == handle.lineage) {
+            Some(stream) if stream.key == handle.context.key() => Found::Stream(stream.id),
+            Some(stream) => Found::OldStream(stream.plugin.clone(), stream.id),
+            None => Found::Nothing,
+        }
     }
 
     fn start_stream(&self, handle: &Handle, request: Request) -> Result<u32, CallError> {
@@ -751,7 +826,8 @@ impl Worker {
         }
         let id = handle.context.open_stream(request.without_body())?;
         let plugin = handle.context.plugin().clone();
-        let stream = OpenStream { key: handle.context.key(), plugin, id, waiter: None, ready: Vec::new() };
+        let lineage = handle.lineage;
+        let stream = OpenStream { lineage, key: handle.context.key(), plugin, id, waiter: None, ready: Vec::new() };
         if let Some(open) = self.requests.borrow_mut().get_mut(&key) {
             open.streams.push(stream);
         }

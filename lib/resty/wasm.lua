@@ -115,7 +115,7 @@ function _M.load(name, path, opts)
         return nil, err
     end
     on_event = native.on_event
-    local plugin = native.load(name, bytes, opts)
+    local plugin = native.load(name, path, bytes, opts)
     if not plugin then
         return nil, "failed to load wasm plugin"
     end

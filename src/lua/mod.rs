@@ -17,6 +17,7 @@ use proxy_wasm_host::{
 
 use crate::{
     nginx::{Nginx, OneThread, Request, load_symbols, open_dict, set_lua_function, with_caller, without_caller},
+    source::Source,
     worker::{self, Bodies},
 };
 
@@ -31,6 +32,9 @@ type PendingReply = (Request, Box<LocalReply>);
 /// A loaded plugin, held by Lua.
 struct PluginHandle {
     plugin: Rc<Plugin<Nginx>>,
+    source: Rc<Source>,
+    /// Of the source, when it was loaded.
+    version: u32,
     bodies: Bodies,
 }
 
@@ -89,8 +93,11 @@ pub fn open(lua: &Lua) -> Result<Table> {
     Ok(module)
 }
 
-/// `load(name, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
-fn load(lua: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)) -> Result<Option<PluginHandle>> {
+/// `load(name, file, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
+fn load(
+    lua: &Lua,
+    (name, file, bytes, options): (LuaString, LuaString, LuaString, Option<Table>),
+) -> Result<Option<PluginHandle>> {
     let bodies = options.as_ref().map_or(Ok(Bodies::default()), bodies)?;
     let options = match plugin_options(&name, options)? {
         Ok(options) => options,
@@ -100,7 +107,10 @@ fn load(lua: &Lua, (name, bytes, options): (LuaString, LuaString, Option<Table>)
         }
     };
     let plugin = with_lua(lua, || worker::load(options, &bytes.as_bytes()));
-    Ok(plugin.map(|plugin| PluginHandle { plugin, bodies }))
+    Ok(plugin.map(|plugin| {
+        let source = worker::source(&name.as_bytes(), &file.as_bytes(), &plugin);
+        PluginHandle { plugin, version: source.version(), source, bodies }
+    }))
 }
 
 /// What options.lua has checked, but for the names of hostcalls.
@@ -167,14 +177,14 @@ fn on_configure(
     lua: &Lua,
     (plugin, configuration): (AnyUserData, LuaString),
 ) -> Result<(Option<ContextHandle>, Option<usize>, Option<u32>)> {
-    let (plugin, bodies) = {
+    let (plugin, source, version, bodies) = {
         let handle = plugin.borrow::<PluginHandle>()?;
-        (handle.plugin.clone(), handle.bodies)
+        (handle.plugin.clone(), handle.source.clone(), handle.version, handle.bodies)
     };
     let configured = with_lua(lua, || plugin.configure(&configuration.as_bytes()));
     let Ok(context) = configured.inspect_err(log_refusal) else { return Ok((None, None, None)) };
     let id = context.id();
-    let index = worker::keep(context, bodies);
+    let index = worker::keep(context, source, version, bodies);
     Ok((Some(ContextHandle(index)), Some(index), Some(id)))
 }
 

@@ -41,6 +41,14 @@ impl<H: Host> Plugin<H> {
         self.enter(|vm| vm.on_event(stream_id, stream, event))
     }
 
+    /// Whether it was loaded from the same bytes as another.
+    pub fn has_module_of(&self, other: &Self) -> bool {
+        match (self.vm.try_borrow(), other.vm.try_borrow()) {
+            (Ok(one), Ok(other)) => one.has_module_of(&other),
+            _ => std::ptr::eq(self, other),
+        }
+    }
+
     /// How the plugin fares; `None` while it runs.
     pub fn status(&self) -> Option<Status> {
         Some(self.vm.try_borrow().ok()?.status())
@@ -133,6 +141,11 @@ impl<H: Host> PluginContext<H> {
     /// The id that the guest knows, > 0.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// What it was configured with; `None` when it has ended, or its guest runs.
+    pub fn configuration(&self) -> Option<Arc<[u8]>> {
+        self.plugin.vm.try_borrow().ok()?.configuration(self.id, self.key)
     }
 
     /// Tells it from every other plugin context of this process: [`Host::set_tick_period`] names it by this.

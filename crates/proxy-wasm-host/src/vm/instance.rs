@@ -103,6 +103,17 @@ impl<H: Host> Vm<H> {
         Ok(vm)
     }
 
+    /// Whether it runs the same module.
+    pub fn has_module_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.module, &other.module)
+    }
+
+    /// What a plugin context was configured with, if that lives.
+    pub fn configuration(&self, id: u32, key: u64) -> Option<Arc<[u8]>> {
+        let plugin = self.store.data().contexts.plugins.get(&id).filter(|plugin| plugin.key == key)?;
+        Some(plugin.configuration.clone())
+    }
+
     /// Whether the proxy is to go on without the plugin when it fails.
     pub fn fails_open(&self) -> bool {
         self.store.data().options.fail_open
