@@ -66,11 +66,11 @@ pub fn decode(bytes: &[u8]) -> Result<DecodedPairs<'_>, MalformedPairs> {
         return Err(malformed("it is larger than 1 MiB"));
     }
     let (count, rest) = take_u32(bytes).ok_or(malformed("it is shorter than its count"))?;
+    let lengths_size = (count as usize).checked_mul(8).filter(|size| *size <= rest.len());
+    let lengths_size = lengths_size.ok_or(malformed("its count asks for more lengths than it holds"))?;
     if count > MOST_PAIRS {
         return Err(malformed("it has more than 1024 headers"));
     }
-    let lengths_size = (count as usize).checked_mul(8).filter(|size| *size <= rest.len());
-    let lengths_size = lengths_size.ok_or(malformed("its count asks for more lengths than it holds"))?;
     let (lengths, mut texts) = rest.split_at(lengths_size);
 
     let mut next = |length: &[u8]| {

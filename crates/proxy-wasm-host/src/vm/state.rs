@@ -138,8 +138,11 @@ impl<H: Host> State<H> {
         }
     }
 
-    /// Logs a message of the guest's own, if it has not logged too many.
+    /// Logs a message of the guest's own, if it has not logged too many. Those that nobody wants to see are not counted.
     pub fn log_of_guest(&mut self, level: LogLevel, message: &[u8]) {
+        if self.host.log_level(self.effective_stream().as_ref()).is_none_or(|least| level < least) {
+            return;
+        }
         let Some(suppressed) = self.log_rate.admit() else { return };
         if suppressed > 0 {
             let Options { name, log_rate, .. } = &*self.options;

@@ -323,7 +323,7 @@ fn a_plugin_context_that_has_to_end_cancels_its_callouts() {
     running.context.on_tick().unwrap();
     running.context.retire(proxy_wasm_host::context::Patience::Hurry);
     assert!(running.context.is_gone());
-    assert_eq!(running.said(), "rd");
+    assert_eq!(running.said(), "rrd", "that of the stream, too");
     assert_eq!(running.proxy.tokens(), [], "also those of proxy_on_done");
 }
 

@@ -1,6 +1,6 @@
 use proxy_wasm_host::{
     CallError,
-    vm::{Event, Outcome},
+    vm::{self, Event, Outcome},
 };
 
 use crate::proxy::{Proxy, Request, logging_guest};
@@ -148,8 +148,25 @@ fn a_plugin_that_traps_a_hundred_times_goes_on() {
         plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
         plugin.on_event(stream, Request::default(), Event::ResponseHeaders).unwrap_err();
         plugin.close_stream(stream);
+        let served = context.open_stream(Request::default()).unwrap();
+        plugin.close_stream(served);
     }
     assert_eq!(context.open_stream(Request::default()), Ok(2));
+}
+
+#[test]
+fn a_plugin_that_traps_again_before_it_has_served_a_stream_rests() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&trapping_guest()).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    for _ in 0..2 {
+        let stream = context.open_stream(Request::default()).unwrap();
+        plugin.on_event(stream, Request::default(), Event::ResponseHeaders).unwrap_err();
+        plugin.close_stream(stream);
+    }
+    assert_eq!(context.open_stream(Request::default()), Err(CallError::Resting { failures: 2 }));
+    assert!(proxy.logged("plugin \"a plugin\" has failed 2 times in a row: it is not called for 100 ms"));
+    assert_eq!(plugin.status().unwrap().health, vm::Health::Resting);
 }
 
 #[test]
@@ -195,7 +212,6 @@ fn a_new_instance_that_refuses_an_old_configuration_is_not_used() {
     drop(first);
     let stream = second.open_stream(Request::default()).unwrap();
     plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
-    for _ in 0..3 {
-        assert_eq!(second.open_stream(Request::default()), Err(CallError::Refused));
-    }
+    assert_eq!(second.open_stream(Request::default()), Err(CallError::Refused));
+    assert_eq!(second.open_stream(Request::default()), Err(CallError::Resting { failures: 2 }));
 }
