@@ -101,7 +101,7 @@ local function address(wake)
     return tonumber(cast("uintptr_t", wake.sem))
 end
 
--- In APISIX, an upstream's name may be the id of one of its upstreams.
+-- In APISIX, an upstream's name may be the id of one of its upstreams. Returns whether there is a server to ask.
 local function find_upstream(native, token)
     local name = native.bare_name(token)
     local node, err
@@ -110,9 +110,12 @@ local function find_upstream(native, token)
     end
     if err then
         native.fail_callout(token, "connect", err)
-    elseif node then
+        return false
+    end
+    if node then
         native.set_server(token, node.host, node.port, node.authority, node.is_encrypted, node.is_http2)
     end
+    return true
 end
 
 -- Encrypts a connection. HTTP/2 is offered where this ngx_lua can: the third result is whether it was.
@@ -224,10 +227,13 @@ end
 
 -- Sends a callout and receives its answer.
 local function run_callout(native, token, runner)
-    find_upstream(native, token)
+    local has_server = find_upstream(native, token)
     local what
     repeat
-        local sock, wake = connect(native, token, runner)
+        local sock, wake
+        if has_server then
+            sock, wake = connect(native, token, runner)
+        end
         if not sock then
             break
         end
