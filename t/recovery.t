@@ -368,3 +368,21 @@ plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 
 --- no_error_log
 [alert]
 
+
+
+=== TEST 16: a guest whose call of Lua has called another guest is cut as well
+--- opts
+callback_timeout = 400
+--- script
+request_headers: call_foreign other
+request_headers: loop
+--- lua
+    local other = assert(wasm.on_configure(assert(wasm.load("other", "target/guests/script.wasm")), "request_headers: args"))
+    wasm.register_foreign_function("other", function() assert(wasm.on_http_request_headers(other)) end)
+    call()
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+--- error_log
+proxy_on_request_headers was stopped: callback_timeout allows it 400 ms
+--- no_error_log
+[alert]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Once,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, Thread},
 };
@@ -14,8 +14,8 @@ use proxy_wasm_host::vm::{TICK, Ticker};
 /// For how many ticks no guest has run when the thread goes to sleep.
 const IDLE_TICKS: u32 = 10;
 
-/// A guest runs.
-static RUNS: AtomicBool = AtomicBool::new(false);
+/// How many guests run: one that calls Lua may have it call another. Only nginx's thread writes it.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
 /// A guest has run since the last tick.
 static HAS_RUN: AtomicBool = AtomicBool::new(false);
 /// The thread ticks.
@@ -26,7 +26,7 @@ static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
 /// A guest begins to run. `ticker` is asked for when there is no thread yet.
 #[inline]
 pub fn guest_begins(ticker: impl FnOnce() -> Option<Ticker>) {
-    RUNS.store(true, Ordering::Relaxed);
+    RUNNING.store(RUNNING.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     HAS_RUN.store(true, Ordering::Relaxed);
     if !TICKS.load(Ordering::Acquire) {
         wake(ticker);
@@ -36,7 +36,7 @@ pub fn guest_begins(ticker: impl FnOnce() -> Option<Ticker>) {
 /// The guest has run.
 #[inline]
 pub fn guest_ends() {
-    RUNS.store(false, Ordering::Relaxed);
+    RUNNING.store(RUNNING.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
 }
 
 #[cold]
@@ -64,13 +64,13 @@ fn run(ticker: &Ticker) {
         while idle < IDLE_TICKS {
             thread::sleep(TICK);
             ticker.tick();
-            let is_used = HAS_RUN.swap(false, Ordering::Relaxed) || RUNS.load(Ordering::Relaxed);
+            let is_used = HAS_RUN.swap(false, Ordering::Relaxed) || runs();
             idle = if is_used { 0 } else { idle + 1 };
         }
         TICKS.store(false, Ordering::Release);
         // A guest that began just before has not seen it, and is seen by now.
         thread::sleep(TICK);
-        if RUNS.load(Ordering::Relaxed) || HAS_RUN.load(Ordering::Relaxed) {
+        if runs() || HAS_RUN.load(Ordering::Relaxed) {
             TICKS.store(true, Ordering::Release);
         }
         while !TICKS.load(Ordering::Acquire) {
@@ -79,11 +79,15 @@ fn run(ticker: &Ticker) {
     }
 }
 
+fn runs() -> bool {
+    RUNNING.load(Ordering::Relaxed) > 0
+}
+
 /// A child of this process has no such thread.
 fn forget_thread_in_children() {
     static REGISTERED: Once = Once::new();
     extern "C" fn in_child() {
-        RUNS.store(false, Ordering::Relaxed);
+        RUNNING.store(0, Ordering::Relaxed);
         TICKS.store(false, Ordering::Relaxed);
         // SAFETY: the child has one thread. Whoever held the lock was another, or is this one, which does not use it in a fork.
         unsafe { THREAD.force_unlock() };
