@@ -525,6 +525,11 @@ pub fn wants_watch() -> bool {
     is_wanted
 }
 
+/// Whether there are requests with stream contexts.
+pub fn has_requests() -> bool {
+    !WORKER.requests.borrow().is_empty()
+}
+
 /// Lua waits with `semaphore` for what comes up when none of it runs; with `None` not any more.
 pub fn watch(semaphore: Option<Semaphore>) {
     WORKER.watch.set(semaphore.map_or(Watch::None, Watch::Kept));
@@ -852,6 +857,12 @@ fn close_streams(key: usize) {
     }
     if let Some(reply) = open.and_then(|open| open.reply) {
         report_other_body(&reply);
+    }
+    if let Watch::Kept(semaphore) = WORKER.watch.get()
+        && !process_goes_on()
+        && !has_requests()
+    {
+        semaphore.post();
     }
     WORKER.forget_retired();
 }

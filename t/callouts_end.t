@@ -386,3 +386,24 @@ call_response: get_body call_response 0 100
     local _, answer = open_client("/one")
     assert(answer() == "went on")
     assert(count("get_body call_response 0 100 %-> OK x") == 1)
+
+
+
+=== TEST 14: a worker that ends gracefully sends what plugins ask at the end of its last requests
+--- lua
+    package.loaded.one = configure([[
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/hold
+request_headers: return 1
+log: http_call[l] 127.0.0.1:2000 5000 "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast" :method=POST
+call_response[l]: get_body call_response 0 100
+    ]])
+    local _, answer = open_client("/one")
+    wait("holds an answer")
+    signal("QUIT", ngx.worker.pid())
+    wait("gracefully shutting down")
+    release()
+    assert(answer() == "went on")
+    wait("get_body call_response 0 100 %-> OK last")
+--- no_error_log
+[error]
+exited on

@@ -38,6 +38,7 @@ pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("next_cancelled", lua.create_function(next_cancelled)?)?;
     module.set("wants_watch", lua.create_function(wants_watch)?)?;
     module.set("watch", lua.create_function(watch)?)?;
+    module.set("has_requests", lua.create_function(has_requests)?)?;
     module.set("end_streams", lua.create_function(end_streams)?)?;
     module.set("wait", lua.create_function(wait)?)?;
     module.set("resume", lua.create_function(resume)?)
@@ -163,6 +164,12 @@ fn wants_watch(_: &Lua, (): ()) -> Result<bool> {
 fn watch(_: &Lua, address: Option<usize>) -> Result<()> {
     worker::watch(address.map(semaphore).transpose()?);
     Ok(())
+}
+
+/// `has_requests()` → whether there are requests with stream contexts; the semaphore of `watch` is posted when a worker that is
+/// to end has no more of them.
+fn has_requests(_: &Lua, (): ()) -> Result<bool> {
+    Ok(worker::has_requests())
 }
 
 /// `end_streams()`: ends the gRPC streams that no request needs, for the worker ends.

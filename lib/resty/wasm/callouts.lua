@@ -355,7 +355,7 @@ local function start_callouts(native)
 end
 
 -- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request. When the worker is to end
--- it ends the streams that no request needs: they may have no end of their own.
+-- it goes on as long as there are requests, and then ends the streams that none of them needs: they may have no end of their own.
 local function watch()
     local native = native_module.open()
     local wake = semaphore.new(0)
@@ -365,10 +365,11 @@ local function watch()
         ngx.sleep(0.001)   -- nginx looks at its events again only when there is a timer
     end)
     native.watch(address(wake))
-    while not exiting() do
+    while not exiting() or native.has_requests() do
         pending.run()
         wake:wait(LONGEST_WAIT)
     end
+    pending.run()
     native.watch(nil)
     native.end_streams()
 end
