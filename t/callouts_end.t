@@ -407,3 +407,26 @@ call_response[l]: get_body call_response 0 100
 --- no_error_log
 [error]
 exited on
+
+
+
+=== TEST 15: a plugin that asks again for ever when nobody listens does not stop the worker
+--- lua
+    package.loaded.one = configure([[
+request_headers: http_call unix:/no/such/socket 1000 ""
+request_headers: return 1
+call_response: set_effective_context $stream
+call_response: http_call unix:/no/such/socket 1000 ""
+    ]])
+    local close = open_client("/one")
+    package.loaded.two = configure("configure: http_call unix:/no/such/socket 1000 \"\"\ncall_response: http_call unix:/no/such/socket 1000 \"\"")
+    for _ = 1, 20 do
+        local _, answer = open_client("/alive")
+        assert(answer() == "alive")
+    end
+    close()
+    signal("TERM", ngx.worker.pid())
+--- error_log
+no such file or directory
+--- no_error_log
+exited on

@@ -20,6 +20,7 @@ local pairs = pairs
 local pcall = pcall
 local remove = table.remove
 local running = coroutine.running
+local sleep = ngx.sleep
 local spawn = ngx.thread.spawn
 local tcp = ngx.socket.tcp
 local thread_wait = ngx.thread.wait
@@ -235,6 +236,9 @@ local function run_callout(native, token, runner)
             sock, wake = connect(native, token, runner)
         end
         if not sock then
+            -- What failed at once may be asked again at once, for ever: others have their turn first. nginx runs timers without
+            -- a delay before it looks for anything else.
+            sleep(0.001)
             break
         end
         if wake then
