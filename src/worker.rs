@@ -54,6 +54,8 @@ struct Worker {
     /// There is something that only Lua can do.
     pending: Cell<bool>,
     watch: Cell<Watch>,
+    /// A guest is told that a callout of its could not be started. One that asked again at once would be told so again, for ever.
+    refuses_callouts: Cell<bool>,
 }
 
 /// Whether Lua waits for what only it can do and what comes up when none of it runs: at the end of a request.
@@ -193,6 +195,7 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     queue_poll: Cell::new(QueuePoll::None),
     pending: Cell::new(false),
     watch: Cell::new(Watch::None),
+    refuses_callouts: Cell::new(false),
 });
 
 /// Loads a plugin; why it failed is in the error log.
@@ -493,6 +496,9 @@ pub fn start_callout(
         _ if is_endless && has_caller() && !process_goes_on() => {
             return Err(Refusal::Failed("a gRPC stream is not opened: the worker ends".to_owned()));
         }
+        _ if WORKER.refuses_callouts.get() => {
+            return Err(Refusal::Failed("a callout is not sent: the one before it could not be started".to_owned()));
+        }
         _ if process_has_ended() => return Err(Refusal::Failed("a callout is not sent: the worker ends".to_owned())),
         _ if has_caller() => None,
         Watch::Kept(semaphore) => Some(semaphore),
@@ -597,7 +603,9 @@ fn tell(token: u32) {
         }
         let Some(plugin) = WORKER.plugin_of(callout.plugin_context) else { return };
         // Why it failed is in the log, and whoever waits finds the plugin's instance gone.
+        WORKER.refuses_callouts.set(callout.is_unstarted());
         let _ = plugin.on_callout(token, event);
+        WORKER.refuses_callouts.set(false);
     }
 }
 

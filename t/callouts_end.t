@@ -430,3 +430,30 @@ call_response: http_call unix:/no/such/socket 1000 ""
 no such file or directory
 --- no_error_log
 exited on
+
+
+
+=== TEST 16: nor one that asks again for ever when there is no timer to send it with
+--- http_config
+    lua_max_pending_timers 1;
+--- lua
+    package.loaded.one = configure([[
+request_headers: http_call 127.0.0.1:1985 1000 ""
+request_headers: return 1
+call_response: get_header call_response :dispatch_status
+call_response: set_effective_context $stream
+call_response: http_call 127.0.0.1:1985 1000 ""
+    ]])
+    -- The one that ends the wait for callouts of the end of a request.
+    repeat ngx.sleep(0.001) until ngx.timer.pending_count() == 1 and ngx.timer.running_count() == 1
+    local _, answer = open_client("/one")
+    assert(answer() == "went on")
+--- grep_error_log eval: qr/http_call [^,]* -> \w+|get_header call_response :dispatch_status -> [\w ]+|failed to create a timer: too many pending timers|a callout is not sent: the one before it could not be started/
+--- grep_error_log_out
+http_call 127.0.0.1:1985 1000 "" -> OK
+failed to create a timer: too many pending timers
+get_header call_response :dispatch_status -> OK broken connection
+a callout is not sent: the one before it could not be started
+http_call 127.0.0.1:1985 1000 "" -> INTERNAL_FAILURE
+--- no_error_log
+[alert]

@@ -63,6 +63,8 @@ pub struct InFlight {
     state: RefCell<State>,
     /// Who moves its bytes; `None` as long as nobody does.
     mover: Cell<Option<Mover>>,
+    /// Nobody ever will.
+    is_unstarted: Cell<bool>,
 }
 
 /// Who moves a callout's bytes.
@@ -126,6 +128,8 @@ pub enum Next {
 /// Where something went wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// There is nobody to move its bytes.
+    Start,
     Connect,
     Handshake,
     Transfer,
@@ -151,6 +155,7 @@ pub fn start(
         timeout: prepared.timeout,
         state: RefCell::new(State::new(prepared)),
         mover: Cell::new(None),
+        is_unstarted: Cell::new(false),
     };
     CALLOUTS.open.borrow_mut().insert(token, Rc::new(callout));
     CALLOUTS.new.borrow_mut().push_back(token);
@@ -225,6 +230,11 @@ impl InFlight {
             state.failure = None; // nothing is wrong
             self.mover.get().iter().for_each(|mover| mover.wake.post());
         }
+    }
+
+    /// Whether there was nobody to move its bytes.
+    pub fn is_unstarted(&self) -> bool {
+        self.is_unstarted.get()
     }
 
     /// Whether it is a gRPC call or stream.
@@ -332,6 +342,7 @@ impl InFlight {
 
     /// Something went wrong: `error` is nginx's word for it.
     pub fn fail(&self, stage: Stage, error: &str) -> Next {
+        self.is_unstarted.set(stage == Stage::Start);
         let mut state = self.state.borrow_mut();
         if stage == Stage::Transfer && error != "timeout" && state.may_retry() {
             return state.retry();
@@ -340,7 +351,7 @@ impl InFlight {
             _ if error == "timeout" => Reason::Timeout,
             Stage::Connect if error.contains("resolve") => Reason::Resolver,
             Stage::Handshake => Reason::TlsHandshake,
-            Stage::Connect | Stage::Transfer => Reason::BrokenConnection,
+            Stage::Start | Stage::Connect | Stage::Transfer => Reason::BrokenConnection,
         };
         state.fail(reason, error);
         Next::Close

@@ -125,9 +125,10 @@ fn take_in(
     }
 }
 
-/// `fail_callout(token, stage, error)` → what is next. The stages are `connect`, `handshake` and `transfer`.
+/// `fail_callout(token, stage, error)` → what is next. The stages are `start`, `connect`, `handshake` and `transfer`.
 fn fail_callout(_: &Lua, (token, stage, error): (u32, LuaString, LuaString)) -> Result<u8> {
     let stage = match &*stage.as_bytes() {
+        b"start" => Stage::Start,
         b"connect" => Stage::Connect,
         b"handshake" => Stage::Handshake,
         _ => Stage::Transfer,

@@ -351,7 +351,7 @@ local function start_callouts(native)
             runner.queue[#runner.queue + 1] = token
             runner.wake:post(1)
         else
-            native.fail_callout(token, "connect", err)
+            native.fail_callout(token, "start", err)
             native.deliver(token)
         end
         token, uri, method, timeout = native.next_callout()
