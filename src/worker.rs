@@ -14,6 +14,7 @@ use proxy_wasm_host::{
     callout::{Callout, Refusal},
     context::{IdMap, Options, Patience, Plugin, PluginContext},
     hostcalls::LocalReply,
+    store::StatusMetrics,
     vm::{self, Engine, Event, Ticker},
 };
 use smallvec::SmallVec;
@@ -22,7 +23,7 @@ use crate::{
     callout::{self, InFlight},
     nginx::{
         Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, lua_goes_on, on_request_end,
-        process_goes_on, process_has_ended,
+        process_goes_on, process_has_ended, worker_number,
     },
     source::{Source, Sources},
 };
@@ -50,7 +51,10 @@ struct Worker {
     queue_timer: Cell<u64>,
     /// Queues are to be watched, and there is no timer for it.
     queues_wanted: Cell<bool>,
-    queue_poll: Cell<QueuePoll>,
+    queue_poll: Cell<Once>,
+    /// Metrics are to be published.
+    publication: Cell<Once>,
+    status_metrics: RefCell<Option<StatusMetrics>>,
     /// There is something that only Lua can do.
     pending: Cell<bool>,
     watch: Cell<Watch>,
@@ -92,11 +96,12 @@ pub struct Bodies {
     pub response: bool,
 }
 
-/// Whether queues are polled besides the regular polls.
+/// Something that is done once, by a timer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum QueuePoll {
+enum Once {
+    /// Not now.
     None,
-    /// Lua is to start a timer for it.
+    /// Lua is to start the timer.
     Wanted,
     Started,
 }
@@ -105,12 +110,16 @@ enum QueuePoll {
 const QUEUES: usize = u32::MAX as usize;
 /// The time between polls of queues, in milliseconds.
 const QUEUE_PERIOD: u32 = 100;
+/// The index of a timer that publishes metrics.
+const METRICS: usize = QUEUES - 1;
+/// How long metrics are counted here before they are published, in milliseconds.
+const METRICS_PERIOD: u32 = 1000;
 
 /// A timer that Lua is to start.
 pub struct Timer {
     /// Milliseconds until it fires.
     pub period: u32,
-    /// The index of the plugin context, or [`QUEUES`].
+    /// The index of the plugin context, or [`QUEUES`], or [`METRICS`].
     pub index: usize,
     /// Tells it from every other timer of this process.
     pub number: u64,
@@ -192,7 +201,9 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     timers: Cell::new(0),
     queue_timer: Cell::new(0),
     queues_wanted: Cell::new(false),
-    queue_poll: Cell::new(QueuePoll::None),
+    queue_poll: Cell::new(Once::None),
+    publication: Cell::new(Once::None),
+    status_metrics: RefCell::new(None),
     pending: Cell::new(false),
     watch: Cell::new(Watch::None),
     refuses_callouts: Cell::new(false),
@@ -203,6 +214,7 @@ pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
     let engine = ENGINE.get_or_try_init(|| Engine::new().map_err(LoadError::Instantiate));
     match engine.and_then(|engine| engine.load(Nginx, options, bytes)) {
         Ok(plugin) => {
+            publish_soon();
             WORKER.plugins.borrow_mut().push(Rc::downgrade(&plugin));
             Some(plugin)
         }
@@ -223,6 +235,29 @@ pub fn statuses() -> Vec<vm::Status> {
     let mut plugins = WORKER.plugins.borrow_mut();
     plugins.retain(|plugin| plugin.strong_count() > 0);
     plugins.iter().filter_map(|plugin| plugin.upgrade()?.status()).collect()
+}
+
+/// Publishes how the plugins of this worker fare, so that all workers see it.
+pub fn publish() {
+    for plugin in WORKER.plugins.borrow().iter().filter_map(Weak::upgrade) {
+        plugin.publish_calls();
+    }
+    // The gauges of a worker that ends are its successor's by now.
+    if let Some(worker) = worker_number()
+        && process_goes_on()
+    {
+        let statuses = statuses();
+        WORKER.status_metrics.borrow_mut().get_or_insert_default().publish(Nginx.dict_of_host(), worker, &statuses);
+    }
+}
+
+/// Has metrics published, unless that is under way. An idle worker has none.
+#[inline]
+fn publish_soon() {
+    if WORKER.publication.get() == Once::None {
+        WORKER.publication.set(Once::Wanted);
+        WORKER.pending.set(true);
+    }
 }
 
 /// Keeps a plugin context for Lua and returns its index.
@@ -348,15 +383,15 @@ pub fn watch_queues() {
 
 /// Has queues polled at once, if they are polled at all.
 pub fn poll_queues_soon() {
-    if WORKER.queue_timer.get() != 0 && WORKER.queue_poll.get() == QueuePoll::None {
-        WORKER.queue_poll.set(QueuePoll::Wanted);
+    if WORKER.queue_timer.get() != 0 && WORKER.queue_poll.get() == Once::None {
+        WORKER.queue_poll.set(Once::Wanted);
         WORKER.pending.set(true);
     }
 }
 
 /// The next timer that Lua is to start; `None` when nothing is pending any more.
 pub fn next_timer() -> Option<Timer> {
-    if let Some(timer) = WORKER.next_queue_timer() {
+    if let Some(timer) = WORKER.next_queue_timer().or_else(|| WORKER.publication_timer()) {
         return Some(timer);
     }
     let contexts = WORKER.contexts.borrow();
@@ -376,12 +411,28 @@ pub fn next_timer() -> Option<Timer> {
     None
 }
 
+/// There is no room for a timer. Returns whether something is lost thereby: what is done once is tried again with the next call.
+pub fn give_up_timer(index: usize) -> bool {
+    match index {
+        METRICS => WORKER.publication.set(Once::None),
+        QUEUES => WORKER.queue_poll.set(Once::None),
+        _ => {}
+    }
+    index != METRICS
+}
+
 /// Runs `proxy_on_tick` for a timer that fired. Returns whether it is to be started again: not when the plugin context is
 /// gone, or has another timer or none by now.
 pub fn on_timer(index: usize, number: u64) -> bool {
     if index == QUEUES {
         return WORKER.poll_queues(number);
     }
+    if index == METRICS {
+        WORKER.publication.set(Once::None);
+        publish();
+        return false;
+    }
+    publish_soon();
     let Some(handle) = WORKER.handle(index).filter(|handle| handle.timer.get() == number) else { return false };
     // Why it failed is in the log; the next one may find a new instance.
     let _ = handle.context.on_tick();
@@ -405,6 +456,7 @@ pub fn on_foreign_function(index: usize, function: u32, arguments: &[u8]) -> Res
 /// # Errors
 /// When the plugin fails; why is in the error log.
 pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome, CallError> {
+    publish_soon();
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
     let outcome = on_event_of(index, &handle, request, event);
     if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome }
@@ -583,6 +635,7 @@ pub fn wake_stream(request: Request, plugin_context: u64) {
 /// Tells a plugin what a callout has brought: at once, or when the request that waits for it has its turn.
 pub fn deliver(token: u32) {
     let Some(callout) = callout::find(token) else { return };
+    publish_soon();
     if !WORKER.hand_over(token, &callout) {
         tell(token);
         WORKER.forget_retired();
@@ -719,13 +772,23 @@ impl Worker {
         }
     }
 
+    fn publication_timer(&self) -> Option<Timer> {
+        if self.publication.get() != Once::Wanted {
+            return None;
+        }
+        self.publication.set(Once::Started);
+        let number = self.timers.get() + 1;
+        self.timers.set(number);
+        Some(Timer { period: METRICS_PERIOD, index: METRICS, number })
+    }
+
     fn next_queue_timer(&self) -> Option<Timer> {
         let number = self.timers.get() + 1;
         let period = if self.queues_wanted.take() {
             self.queue_timer.set(number);
             QUEUE_PERIOD
-        } else if self.queue_poll.get() == QueuePoll::Wanted {
-            self.queue_poll.set(QueuePoll::Started);
+        } else if self.queue_poll.get() == Once::Wanted {
+            self.queue_poll.set(Once::Started);
             0
         } else {
             return None;
@@ -736,7 +799,7 @@ impl Worker {
 
     /// Returns whether the timer is to be started again: not one that polls once, nor when nothing waits for a queue.
     fn poll_queues(&self, number: u64) -> bool {
-        self.queue_poll.set(QueuePoll::None);
+        self.queue_poll.set(Once::None);
         // A timer without delay fires also in a worker that is about to end: its messages are for the others.
         if !process_goes_on() {
             return false;

@@ -183,7 +183,7 @@ failed to call function
     location = /t {
         content_by_lua_block {
             repeat ngx.sleep(0.001) until ngx.shared.test:get("complete") == 3
-            ngx.print(require("resty.wasm.metrics").prometheus())
+            ngx.print(require("metrics")())
         }
     }
 --- timeout: 60
@@ -208,7 +208,7 @@ waf_filter_tx_interruptions{ruleid="949110",phase="http_request_headers",authori
                 configure: record_metric $metric 30
                 configure: record_metric $metric 99999999
             ]])
-            ngx.print(require("resty.wasm.metrics").prometheus())
+            ngx.print(require("metrics")())
         }
     }
 --- response_body
@@ -257,7 +257,7 @@ quoted{v="\"\\\n"} 0
     init_worker_by_lua_block { package.loaded.generation = ngx.shared.test:get("generation") or 1 }
 --- config
     location = /run {
-        content_by_lua_block { ngx.print(package.loaded.generation, " ", require("resty.wasm.metrics").prometheus()) }
+        content_by_lua_block { ngx.print(package.loaded.generation, " ", require("metrics")()) }
     }
     location = /t {
         content_by_lua_block {
@@ -286,7 +286,7 @@ lua_shared_dict test 1m;
     location = /t {
         content_by_lua_block {
             require("run")("configure: define_metric counter n\nrequest_headers: increment_metric $metric 5")
-            ngx.print(require("resty.wasm.metrics").prometheus())
+            ngx.print(require("metrics")())
         }
     }
 --- response_body

@@ -6,16 +6,17 @@ workers(3);
 
 # `--- script` is a configuration of `script`, run at once by one request. `require("run")(SCRIPT, VM_ID, OPTIONS)` does the same.
 # `require("client")(URI)` is a request on a connection of its own; it returns the response's body.
-# `--- in_master` is Lua code of init_by_lua; `--- dict` is the directive, by default `lua_shared_dict resty_wasm 1m;`.
+# `--- options` are those of `--- script`. `--- in_master` is Lua code of init_by_lua; `--- dict` is the directive, by default `lua_shared_dict resty_wasm 1m;`.
 add_block_preprocessor(sub {
     my ($block) = @_;
     my $dict = delete $block->{dict};
     $dict = $dict ? $dict->[0] : 'lua_shared_dict resty_wasm 1m; lua_shared_dict test 1m;';
     my $master = (delete $block->{in_master} // [''])->[0];
     $block->set_value(http_config => "$dict\ninit_by_lua_block {\n$master}\n" . ($block->http_config // ''));
+    my $options = (delete $block->{options} // ['nil'])->[0];
     my $script = delete $block->{script} or return;
     $block->set_value(config => <<"_EOC_");
-    location = /t { content_by_lua_block { assert(require("run")([[$script->[0]]])) } }
+    location = /t { content_by_lua_block { assert(require("run")([[$script->[0]]], nil, $options)) } }
 _EOC_
     $block->set_value(grep_error_log => qr/(?:\b\w+_shared .*?|\bcall proxy_\w+ .*?)(?=, client|$)/) unless defined $block->grep_error_log;
 });
@@ -117,6 +118,8 @@ get_shared key -> NOT_FOUND
 === TEST 5: what does not fit is logged and answered with OK
 --- dict
 lua_shared_dict resty_wasm 64k;
+--- options
+{shared_data_limit = 1000000}
 --- script
 configure: scratch x
 request_headers: set_shared key small 0
@@ -169,7 +172,11 @@ get_shared key -> OK value
         content_by_lua_block {
             local run, options = require("run"), {shared_data_ttl = 0.2}
             assert(run("request_headers: set_shared key value 0\nrequest_headers: get_shared key", "vm", options))
-            ngx.say(#ngx.shared.resty_wasm:get_keys(0))
+            local count = 0
+            for _, key in ipairs(ngx.shared.resty_wasm:get_keys(0)) do
+                count = count + (key:find("data:", 1, true) == 1 and 1 or 0)
+            end
+            ngx.say(count)
             local deadline = ngx.now() + 20
             repeat
                 ngx.sleep(0.02)
@@ -180,7 +187,7 @@ get_shared key -> OK value
     }
 --- timeout: 30
 --- response_body
-2
+1
 --- error_log
 get_shared key -> OK value
 get_shared key -> NOT_FOUND
@@ -391,3 +398,59 @@ exited on signal 9
 --- no_error_log
 exited on signal 11
 get_shared key -> NOT_FOUND
+
+
+
+=== TEST 14: what plugins with one vm_id share is limited, and says so
+--- options
+{shared_data_limit = 40}
+--- script
+request_headers: set_shared key 0123456789 0
+request_headers: set_shared other 0123456789 0
+request_headers: set_shared key "too long to be set beside the other" 0
+request_headers: get_shared key
+request_headers: delete_shared other 0
+request_headers: set_shared key "short enough when it is alone" 0
+request_headers: get_shared key
+--- grep_error_log_out
+set_shared key 0123456789 0 -> OK
+set_shared other 0123456789 0 -> OK
+set_shared key "too long to be set beside the other" 0 -> OK
+get_shared key -> OK 0123456789
+delete_shared other 0 -> OK
+set_shared key "short enough when it is alone" 0 -> OK
+get_shared key -> OK short enough when it is alone
+--- error_log eval
+qr/\[error\].* plugin "plugin": proxy_on_request_headers: proxy_set_shared_data: "key" is not set to a value of 35 bytes: shared_data_limit allows 40 bytes, with it there would be 53,/
+
+
+
+=== TEST 15: nobody may have more than half of the dict unless it is said
+--- dict
+lua_shared_dict resty_wasm 64k;
+--- script
+configure: scratch x
+request_headers: call proxy_set_shared_data $scratch 1 0 32767 0
+request_headers: call proxy_set_shared_data $scratch 1 0 32768 0
+--- grep_error_log_out
+call proxy_set_shared_data $scratch 1 0 32767 0 -> OK
+call proxy_set_shared_data $scratch 1 0 32768 0 -> OK
+--- error_log eval
+qr/"x" is not set to a value of 32768 bytes: shared_data_limit allows 32768 bytes, with it there would be 32769,/
+
+
+
+=== TEST 16: what the dict has dropped makes room again
+--- config
+    location = /t {
+        content_by_lua_block {
+            local run, options = require("run"), {shared_data_limit = 20}
+            assert(run("request_headers: set_shared first 0123456789 0", "vm", options))
+            for _, key in ipairs(ngx.shared.resty_wasm:get_keys(0)) do
+                if key:find("first", 1, true) then ngx.shared.resty_wasm:delete(key) end
+            end
+            assert(run("request_headers: set_shared second 0123456789 0\nrequest_headers: get_shared second", "vm", options))
+        }
+    }
+--- error_log
+get_shared second -> OK 0123456789

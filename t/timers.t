@@ -92,8 +92,8 @@ __DATA__
 --- lua
     local ctx = configure("configure: set_tick 1\ntick: set_tick 1")
     wait("tick 1: set_tick 1", 10)
-    -- The other one ends the wait for callouts when the worker ends.
-    assert(ngx.timer.pending_count() == 2, ngx.timer.pending_count())
+    -- One more ends the wait for callouts when the worker ends, and one may be about to publish metrics.
+    assert(ngx.timer.pending_count() <= 3, ngx.timer.pending_count())
 
 
 

@@ -85,6 +85,8 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("take_pending", lua.create_function(take_pending)?)?;
     module.set("next_timer", lua.create_function(next_timer)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
+    module.set("give_up_timer", lua.create_function(give_up_timer)?)?;
+    module.set("publish", lua.create_function(publish)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
     module.set("status", lua.create_function(status)?)?;
     module.set("prometheus", lua.create_function(prometheus)?)?;
@@ -125,6 +127,7 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     }
     options.escape_invalid_utf8 = given.get::<Option<bool>>("escape_invalid_utf8")?.unwrap_or_default();
     options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
+    options.shared_data_limit = given.get::<Option<usize>>("shared_data_limit")?;
     if let Some(timeout) = given.get::<Option<u64>>("callback_timeout")? {
         options.callback_timeout = Duration::from_millis(timeout);
     }
@@ -209,6 +212,17 @@ fn on_timer(lua: &Lua, (index, number): (usize, u64)) -> Result<bool> {
     Ok(with_lua(lua, || worker::on_timer(index, number)))
 }
 
+/// `give_up_timer(index)`: there is no room for a timer → whether something is lost thereby.
+fn give_up_timer(_: &Lua, index: usize) -> Result<bool> {
+    Ok(worker::give_up_timer(index))
+}
+
+/// `publish()`: publishes the metrics of this worker.
+fn publish(_: &Lua, (): ()) -> Result<()> {
+    worker::publish();
+    Ok(())
+}
+
 /// Runs `call` so that hostcalls can call Lua functions.
 fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
     // SAFETY: mlua's state is the coroutine that called, which is the running one until this returns.
@@ -240,6 +254,7 @@ fn status(lua: &Lua, (): ()) -> Result<Table> {
 
 /// `prometheus()` → the metrics of all plugins as text
 fn prometheus(lua: &Lua, (): ()) -> Result<LuaString> {
+    worker::publish();
     lua.create_string(store::prometheus(Nginx.dict()))
 }
 

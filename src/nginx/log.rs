@@ -4,13 +4,18 @@ use std::{
     ptr::null_mut,
 };
 
-use proxy_wasm_host::abi::LogLevel;
+use once_cell::unsync::OnceCell;
+use proxy_wasm_host::{abi::LogLevel, vm::LogRate};
 
-use super::{request::Request, symbols::Symbols};
+use super::{one_thread::OneThread, request::Request, symbols::Symbols};
 
 /// nginx cuts a line at 2048 bytes (OpenResty at 4096), its time, connection and request included. A longer message goes on
 /// in further lines.
 const LONGEST_LINE: usize = 1536;
+/// How many messages of what plugins try in vain are written in a second.
+const MOST_FAILURES: u32 = 10_000;
+
+static FAILURES: OneThread<OnceCell<LogRate>> = OneThread::new(OnceCell::new());
 
 /// Levels of `ngx_log.h`.
 mod level {
@@ -36,8 +41,15 @@ pub fn write(request: Option<&Request>, level: LogLevel, message: &[u8]) {
     }
 }
 
-/// Says at level error what a plugin tried in vain.
+/// Says at level error what a plugin tried in vain, unless plugins do so too often.
 pub fn error(request: Request, message: Arguments<'_>) {
+    let Some(suppressed) = FAILURES.get_or_init(|| LogRate::new(MOST_FAILURES)).admit() else { return };
+    if suppressed > 0 {
+        let text = format!(
+            "{suppressed} messages of what plugins tried in vain were not logged: {MOST_FAILURES} a second are"
+        );
+        write(Some(&request), LogLevel::Warn, text.as_bytes());
+    }
     let mut text = String::new();
     let _ = text.write_fmt(message);
     write(Some(&request), LogLevel::Error, text.as_bytes());

@@ -21,7 +21,7 @@ mod variables;
 pub use cleanup::on_request_end;
 pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
-pub use process::{lua_goes_on, process_goes_on, process_has_ended};
+pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_number};
 pub use properties::Properties;
 pub use request::{Phase, Request};
 pub use semaphore::Semaphore;
@@ -96,6 +96,11 @@ impl Host for Nginx {
     }
 
     fn dict(&self) -> &dyn Dict {
+        shdict::warn_without_dict();
+        shdict::dict()
+    }
+
+    fn dict_of_host(&self) -> &dyn Dict {
         shdict::dict()
     }
 

@@ -17,6 +17,12 @@ pub fn process_goes_on() -> bool {
     }
 }
 
+/// The worker's number, which the worker that takes its place has as well; `None` in any other process.
+pub fn worker_number() -> Option<u32> {
+    // SAFETY: the function only reads.
+    u32::try_from(unsafe { (Symbols::get().ngx_http_lua_ffi_worker_id)() }).ok()
+}
+
 /// Whether Lua code of this process can use `ngx.*`: also while it waits for its last requests, but not when it
 /// [has ended](process_has_ended), and not in the master.
 pub fn lua_goes_on() -> bool {

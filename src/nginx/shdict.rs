@@ -17,6 +17,7 @@ use proxy_wasm_host::{
 
 use super::{
     Nginx,
+    lua_api::{self, Argument},
     one_thread::OneThread,
     symbols::{NGX_DECLINED, NGX_OK, NgxZone, Symbols},
     variables::error_text,
@@ -67,15 +68,16 @@ impl Drop for OpenDict {
 
 /// The shared dict, or in its place one of this worker's own.
 pub fn dict() -> &'static dyn Dict {
-    if !ZONES.borrow().is_empty() {
-        return &SharedDict;
-    }
-    if !WARNED.replace(true) {
+    if ZONES.borrow().is_empty() { &*IN_PROCESS } else { &SharedDict }
+}
+
+/// Says once that there is no shared dict.
+pub fn warn_without_dict() {
+    if ZONES.borrow().is_empty() && !WARNED.replace(true) {
         let message = "shared data, queues and metrics are kept for each worker alone: \
             the http block lacks \"lua_shared_dict resty_wasm 10m;\"";
         Nginx.log(None, LogLevel::Warn, message.as_bytes());
     }
-    &*IN_PROCESS
 }
 
 /// What an entry is: Lua's types.
@@ -234,5 +236,16 @@ impl Dict for SharedDict {
 
     fn delete(&self, key: &[u8]) {
         let _ = Self::store(operation::SET, key, kind::NIL, &[], 0.0, 0, None);
+    }
+
+    fn capacity(&self) -> usize {
+        // SAFETY: the zone lives; the function only reads.
+        unsafe { (Symbols::get().ngx_http_lua_ffi_shdict_capacity)(Self::zone()) }
+    }
+
+    /// ngx_lua lists keys to Lua alone: nothing is known where no Lua code runs.
+    fn size(&self, prefix: &[u8]) -> Option<usize> {
+        let size = lua_api::call("dict_size", &[Argument::Bytes(prefix)]).ok()??;
+        std::str::from_utf8(&size).ok()?.parse().ok()
     }
 }

@@ -127,6 +127,7 @@ symbols! {
         ngx_http_lua_get_request: unsafe extern "C" fn(*mut lua_State) -> R;
         ngx_http_lua_ffi_get_phase: unsafe extern "C" fn(R, Error) -> c_int;
         ngx_http_lua_ffi_get_process_type: unsafe extern "C" fn() -> c_int;
+        ngx_http_lua_ffi_worker_id: unsafe extern "C" fn() -> c_int;
         ngx_http_lua_ffi_raw_log: unsafe extern "C" fn(R, c_int, Bytes, usize) -> c_int;
         ngx_http_lua_ffi_errlog_get_sys_filter_level: unsafe extern "C" fn(R) -> c_int;
 
@@ -161,6 +162,7 @@ symbols! {
         ngx_http_lua_ffi_shdict_incr: unsafe extern "C" fn(
             Zone, Bytes, usize, *mut f64, Error, c_int, f64, c_long, *mut c_int,
         ) -> c_int;
+        ngx_http_lua_ffi_shdict_capacity: unsafe extern "C" fn(Zone) -> usize;
         ngx_http_lua_ffi_update_time: unsafe extern "C" fn();
 
         ngx_http_lua_ffi_sema_post: unsafe extern "C" fn(*mut NgxSemaphore, c_int) -> c_int;

@@ -56,12 +56,24 @@ pub enum Trap {
     NoMemory,
 }
 
+impl Trap {
+    /// Whether the guest is stopped because it wanted more than it may have.
+    pub fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::MemoryLimit { .. }
+                | Self::TableLimit { .. }
+                | Self::MalformedPairs(MalformedPairs::Size { .. } | MalformedPairs::Count { .. })
+        )
+    }
+}
+
 /// What stopped a guest, for whoever counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrapKind {
     /// A callback took longer than it may.
     Deadline,
-    /// The guest wanted more memory, or a larger table, than it may have.
+    /// The guest wanted more memory, or a larger table or header map, than it may have.
     Limit,
     /// Its stack was exhausted.
     Stack,
@@ -95,11 +107,7 @@ impl TrapKind {
 
     pub(crate) fn of(error: &wasmtime::Error) -> Self {
         if let Some(trap) = error.downcast_ref::<Trap>() {
-            return if matches!(trap, Trap::MemoryLimit { .. } | Trap::TableLimit { .. }) {
-                Self::Limit
-            } else {
-                Self::Hostcall
-            };
+            return if trap.is_limit() { Self::Limit } else { Self::Hostcall };
         }
         if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() {
             return Self::Exit;

@@ -67,6 +67,11 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;
 
+    /// The same, for what the host counts itself: whether other processes see it is nothing that a plugin depends on.
+    fn dict_of_host(&self) -> &dyn Dict {
+        self.dict()
+    }
+
     /// Calls a function of the proxy's own that a guest knows by its name, and returns what the guest gets; may be empty.
     ///
     /// # Errors

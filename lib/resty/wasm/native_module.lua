@@ -1,6 +1,7 @@
 --- Finds and opens the shared library, at the first use: a library that the master has opened is never replaced by a reload.
 
 local apisix = require("resty.wasm.apisix")
+local dict = require("resty.wasm.dict")
 local foreign = require("resty.wasm.foreign")
 
 local package = package
@@ -45,6 +46,7 @@ function _M.open()
         return nil, "resty.wasm: can't use '" .. path .. "': " .. tostring(opened)
     end
     opened.set_function("apisix_attribute", apisix.attribute)
+    opened.set_function("dict_size", dict.size)
     opened.set_function("foreign_function", foreign.call)
     native = opened
     return native

@@ -54,6 +54,7 @@ local KNOWN = {
     end},
     callouts_in_flight = {"an integer, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
+    shared_data_limit = {"a number of bytes, at least 1", is_limit},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
     end},
@@ -96,6 +97,8 @@ end
 -- setting wasm_process_req_body and wasm_process_resp_body; default false.
 -- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
+-- `shared_data_limit` number: how many bytes keys and values may have that plugins with this `vm_id` share; default half of the
+-- dict. More are not set.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
 -- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; default 64 MiB. More go on.

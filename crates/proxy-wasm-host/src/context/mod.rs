@@ -135,9 +135,15 @@ impl<S> Contexts<S> {
 
     /// Forgets the plugin contexts that wait for `proxy_done`.
     pub fn remove_draining(&mut self) {
-        let ids: Vec<u32> =
-            self.plugins.iter().filter(|(_, plugin)| plugin.end == End::Draining).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.remove_plugin(id));
+        while let (_, Some(id)) = self.draining() {
+            self.remove_plugin(id);
+        }
+    }
+
+    /// How many plugin contexts wait for `proxy_done`, and the id of the oldest of them.
+    pub fn draining(&self) -> (usize, Option<u32>) {
+        let draining = || self.plugins.iter().filter(|(_, plugin)| plugin.end == End::Draining);
+        (draining().count(), draining().min_by_key(|(_, plugin)| plugin.key).map(|(id, _)| *id))
     }
 
     /// Registers a stream context under the id of its plugin context's that was freed first, or a new one.

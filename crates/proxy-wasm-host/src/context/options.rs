@@ -15,6 +15,9 @@ pub struct Options {
     pub escape_invalid_utf8: bool,
     /// How long what the plugin shares is kept after it was set; `None` for as long as there is room.
     pub shared_data_ttl: Option<Duration>,
+    /// How many bytes the keys and values may have that plugins with this `vm_id` share; `None` for half of what the proxy has
+    /// for all of them.
+    pub shared_data_limit: Option<usize>,
     /// How long a callback may run. It is cut up to two [ticks](crate::vm::TICK) later.
     pub callback_timeout: Duration,
     /// How large the guest's memory may be, in bytes.
@@ -50,6 +53,7 @@ impl Default for Options {
             vm_configuration: Arc::default(),
             escape_invalid_utf8: false,
             shared_data_ttl: None,
+            shared_data_limit: None,
             callback_timeout: Duration::from_secs(5),
             memory_limit: 256 << 20,
             capabilities: Capabilities::default(),

@@ -54,6 +54,13 @@ impl<H: Host> Plugin<H> {
         Some(self.vm.try_borrow().ok()?.status())
     }
 
+    /// Adds the callbacks that were called since the last time to the metrics, unless the plugin runs.
+    pub fn publish_calls(&self) {
+        if let Ok(mut vm) = self.vm.try_borrow_mut() {
+            vm.publish_calls();
+        }
+    }
+
     /// Whether the proxy is to go on as if the plugin were not there when it fails.
     pub fn fails_open(&self) -> bool {
         self.fails_open

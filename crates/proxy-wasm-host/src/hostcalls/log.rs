@@ -10,7 +10,7 @@ use crate::{
 pub fn log<H: Host>(call: &mut Call<'_, H>, level: u32, message: u32, message_size: u32) -> Outcome {
     let (memory, state) = call.memory()?;
     let message = memory.bytes(message, message_size)?;
-    state.log_of_guest(LogLevel::try_from(level).unwrap_or(LogLevel::Error), message);
+    state.log(LogLevel::try_from(level).unwrap_or(LogLevel::Error), message);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::{
     host::Host,
     hostcalls::{Call, Outcome},
     store::SetError,
+    vm::State,
 };
 
 /// A null pointer for the value asks whether there is one.
@@ -46,12 +47,14 @@ pub fn set_shared_data<H: Host>(
     match state.shared_data.set(state.host.dict(), key, value, cas) {
         Ok(()) => Ok(()),
         Err(SetError::CasMismatch) => Err(Status::CasMismatch.into()),
-        Err(SetError::Dict(error)) => {
+        Err(error) => {
             let key = key[..key.len().min(64)].escape_ascii().to_string();
-            call.log(
-                LogLevel::Error,
-                format_args!("proxy_set_shared_data: \"{key}\" is not set to a value of {value_size} bytes: {error}"),
+            let State { options, callback, .. } = call.state();
+            let message = format!(
+                "plugin {:?}: {callback}: proxy_set_shared_data: \"{key}\" is not set to a value of {value_size} bytes: {error}",
+                options.name
             );
+            call.log(LogLevel::Error, format_args!("{message}"));
             Ok(())
         }
     }

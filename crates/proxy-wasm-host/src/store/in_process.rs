@@ -99,6 +99,18 @@ impl Dict for InProcess {
     fn delete(&self, key: &[u8]) {
         self.entries.lock().remove(key);
     }
+
+    fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn size(&self, prefix: &[u8]) -> Option<usize> {
+        let now = Instant::now();
+        let entries = self.entries.lock();
+        let live = entries.by_key.iter().filter(|(_, entry)| entry.expires.is_none_or(|expires| expires > now));
+        let sizes = live.filter_map(|(key, entry)| Some(key.strip_prefix(prefix)?.len() + entry.value.size()));
+        Some(sizes.sum())
+    }
 }
 
 impl Entries {
@@ -153,12 +165,17 @@ impl Entries {
     }
 }
 
+impl Value {
+    fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Number(_) => size_of::<f64>(),
+        }
+    }
+}
+
 fn cost(key: &[u8], value: &Value) -> usize {
-    let size = match value {
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Number(_) => size_of::<f64>(),
-    };
-    OVERHEAD + key.len() + size
+    OVERHEAD + key.len() + value.size()
 }
 
 #[cfg(test)]

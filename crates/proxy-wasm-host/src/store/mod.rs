@@ -1,19 +1,21 @@
 //! What plugins share with each other, in all processes of the proxy: shared data, queues, metrics. All of it is kept in one
 //! [`Dict`].
 
-mod callout_metrics;
+mod host_metrics;
 mod in_process;
 mod lock;
 mod metrics;
 mod prometheus;
 pub(crate) mod queues;
+mod quota;
 mod shared_data;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-pub(crate) use callout_metrics::CalloutMetrics;
+pub(crate) use host_metrics::HostMetrics;
+pub use host_metrics::StatusMetrics;
 pub use in_process::InProcess;
 pub(crate) use metrics::{MetricError, Metrics};
 pub use prometheus::prometheus;
@@ -58,6 +60,13 @@ pub trait Dict: Send + Sync {
 
     /// Removes an entry, if there is one.
     fn delete(&self, key: &[u8]);
+
+    /// How many bytes it has for everything.
+    fn capacity(&self) -> usize;
+
+    /// How many bytes the entries have whose keys begin with `prefix`, their keys without it included; `None` when that can't
+    /// be told now. It takes long.
+    fn size(&self, prefix: &[u8]) -> Option<usize>;
 }
 
 /// Why a [`Dict`] refused.

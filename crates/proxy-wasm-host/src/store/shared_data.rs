@@ -2,7 +2,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-use super::{Dict, DictError, lock::Lock};
+use super::{
+    Dict, DictError,
+    lock::Lock,
+    quota::{OverQuota, Quota},
+};
 use crate::context::Options;
 
 /// Stands before an entry's key in that of its lock.
@@ -18,6 +22,7 @@ pub struct SharedData {
     key: Vec<u8>,
     prefix: usize,
     ttl: Option<Duration>,
+    quota: Quota,
     /// The value that was read last.
     value: Vec<u8>,
 }
@@ -28,13 +33,21 @@ pub enum SetError {
     #[error("the value has changed")]
     CasMismatch,
     #[error(transparent)]
+    Quota(#[from] OverQuota),
+    #[error(transparent)]
     Dict(#[from] DictError),
 }
 
 impl SharedData {
     pub fn new(options: &Options) -> Self {
         let key = format!("{LOCK}data:{}:{}:", options.vm_id.len(), options.vm_id).into_bytes();
-        Self { prefix: key.len(), key, ttl: options.shared_data_ttl, value: Vec::new() }
+        Self {
+            prefix: key.len(),
+            quota: Quota::new(&key[LOCK.len()..], options.shared_data_limit),
+            key,
+            ttl: options.shared_data_ttl,
+            value: Vec::new(),
+        }
     }
 
     /// The value of a key, and its cas. [`Self::recycle`] takes the value back.
@@ -52,23 +65,33 @@ impl SharedData {
     /// Sets a value, or without one deletes the key: if its cas is `cas`, if there is none, or in any case when `cas` is 0.
     ///
     /// # Errors
-    /// When the cas is another one; when the dict has no room for the value, which is gone then.
+    /// When the cas is another one, or the `vm_id` would have more than it may have; when the dict has no room for the value, the
+    /// old one is gone then.
     pub fn set(&mut self, dict: &dyn Dict, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), SetError> {
         self.choose(key);
         let entry = &self.key[LOCK.len()..];
         loop {
             let lock = Lock::take(dict, &self.key)?;
-            if cas != 0 && dict.get(entry, &mut self.value).is_some_and(|stored| stored != cas) {
+            let stored = dict.get(entry, &mut self.value);
+            if cas != 0 && stored.is_some_and(|stored| stored != cas) {
                 return Err(SetError::CasMismatch);
             }
+            let old_size = stored.map_or(0, |_| key.len() + self.value.len());
+            let new_size = value.map_or(0, |value| key.len() + value.len());
+            self.quota.check(dict, new_size.saturating_sub(old_size))?;
             let next = next_cas(dict)?;
-            if lock.is_held() {
-                match value {
-                    Some(value) => dict.set(entry, value, next, self.ttl)?,
-                    None => dict.delete(entry),
-                }
-                return Ok(());
+            if !lock.is_held() {
+                continue;
             }
+            let result = match value {
+                Some(value) => dict.set(entry, value, next, self.ttl),
+                None => {
+                    dict.delete(entry);
+                    Ok(())
+                }
+            };
+            self.quota.count(dict, old_size, if result.is_ok() { new_size } else { 0 });
+            return Ok(result?);
         }
     }
 
@@ -95,7 +118,8 @@ mod tests {
     use super::{super::InProcess, *};
 
     fn shared_data(vm_id: &str) -> SharedData {
-        SharedData::new(&Options { vm_id: vm_id.into(), ..Options::new("plugin") })
+        let options = Options::new("plugin");
+        SharedData::new(&Options { vm_id: vm_id.into(), shared_data_limit: Some(usize::MAX), ..options })
     }
 
     fn dict() -> InProcess {

@@ -88,12 +88,12 @@ impl<H: Host> Vm<H> {
     }
 
     fn tell(&mut self, token: u32, event: Event) -> Result<(), CallError> {
-        let State { contexts, callout_metrics, host, options, .. } = self.store.data_mut();
+        let State { contexts, host_metrics, host, options, .. } = self.store.data_mut();
         let Some(callout) = contexts.callouts.get(&token) else { return Ok(()) };
         let (plugin, stream) = (callout.plugin, callout.stream);
         if event.is_last() {
             let (kind, duration) = (callout.kind.in_words(), callout.started.elapsed());
-            callout_metrics.count(host.dict(), &options.name, kind, duration, event.failure().as_deref());
+            host_metrics.callout(host.dict_of_host(), &options.name, kind, duration, event.failure().as_deref());
             contexts.remove_callout(token);
         }
         self.call_callout_callback(token, plugin, stream, event)

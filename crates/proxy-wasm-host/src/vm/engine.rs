@@ -13,7 +13,7 @@ use crate::{
     error::LoadError,
     host::Host,
     hostcalls::table,
-    vm::{Module, State, Ticker, Vm, wasi},
+    vm::{Module, State, Ticker, Vm, limits::STACK, wasi},
 };
 
 /// Compiles modules and loads plugins. A process needs one.
@@ -33,7 +33,8 @@ impl<H: Host> Engine<H> {
         config
             .cranelift_opt_level(OptLevel::Speed)
             .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-            .epoch_interruption(true);
+            .epoch_interruption(true)
+            .max_wasm_stack(STACK);
         let mut linker = Linker::new(&wasmtime::Engine::new(&config)?);
         table::link(&mut linker)?;
         wasi::link(&mut linker)?;

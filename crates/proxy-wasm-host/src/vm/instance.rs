@@ -11,7 +11,11 @@ use crate::{
     host::{Host, Stream},
     hostcalls::LocalReply,
     store::queues,
-    vm::{Module, State, limits::start_clock, recovery::Recovery},
+    vm::{
+        Module, State,
+        limits::{MOST_DRAINING, STACK, start_clock},
+        recovery::Recovery,
+    },
 };
 
 /// What happened to a stream.
@@ -84,6 +88,8 @@ pub(crate) struct Vm<H: Host> {
     pub(super) recovery: Recovery,
     /// How many callbacks were called.
     pub(super) calls: u64,
+    /// How many of them the metrics have.
+    published_calls: u64,
 }
 
 impl<H: Host> Vm<H> {
@@ -98,6 +104,7 @@ impl<H: Host> Vm<H> {
             generation: 0,
             recovery: Recovery::default(),
             calls: 0,
+            published_calls: 0,
         };
         vm.instantiate()?;
         Ok(vm)
@@ -112,6 +119,15 @@ impl<H: Host> Vm<H> {
     pub fn configuration(&self, id: u32, key: u64) -> Option<Arc<[u8]>> {
         let plugin = self.store.data().contexts.plugins.get(&id).filter(|plugin| plugin.key == key)?;
         Some(plugin.configuration.clone())
+    }
+
+    /// Adds the callbacks that were called to the metrics.
+    pub fn publish_calls(&mut self) {
+        let count = self.calls - std::mem::replace(&mut self.published_calls, self.calls);
+        if count > 0 {
+            let State { host_metrics, host, options, .. } = self.store.data_mut();
+            host_metrics.calls(host.dict_of_host(), &options.name, count);
+        }
     }
 
     /// Whether the proxy is to go on without the plugin when it fails.
@@ -468,6 +484,20 @@ impl<H: Host> Vm<H> {
             plugin.end = End::Draining;
             state.log_host(LogLevel::Info, format_args!("plugin context {id} waits for proxy_done"));
         }
+        self.limit_draining();
+    }
+
+    /// A guest that never calls `proxy_done` keeps no more than [`MOST_DRAINING`] plugin contexts by that.
+    fn limit_draining(&mut self) {
+        let State { contexts, options, .. } = self.store.data();
+        let (count, oldest) = contexts.draining();
+        if let Some(id) = oldest.filter(|_| count > MOST_DRAINING) {
+            let name = &options.name;
+            self.log_error(format_args!(
+                "plugin {name:?}: {count} plugin contexts wait for proxy_done, {MOST_DRAINING} may: context {id} is deleted"
+            ));
+            self.delete_plugin(id);
+        }
     }
 
     /// `proxy_on_delete` of a plugin context, which is gone afterwards.
@@ -534,6 +564,7 @@ impl<H: Host> Vm<H> {
     ) -> Result<Option<R>, CallError> {
         let Some(callbacks) = &self.callbacks else { return Err(CallError::Gone) };
         let state = self.store.data_mut();
+        state.callback = name;
         state.current = id;
         state.effective = id;
         state.stream = stream;
@@ -544,7 +575,7 @@ impl<H: Host> Vm<H> {
         start_clock(&mut self.store);
         self.store.data().host.guest_runs(true);
         let result = callback(callbacks, &mut self.store).transpose();
-        self.calls += 1;
+        self.calls += u64::from(!matches!(result, Ok(None)));
 
         let state = self.store.data_mut();
         state.host.guest_runs(false);
@@ -553,38 +584,41 @@ impl<H: Host> Vm<H> {
         state.current = 0;
         state.effective = 0;
         state.stream = None;
-        result.map_err(|trap| self.end_instance(name, &trap))
+        result.map_err(|trap| self.end_instance(&trap))
     }
 
     /// A trap has ended the instance: nothing may be called on it any more.
     #[cold]
-    fn end_instance(&mut self, callback: &str, trap: &wasmtime::Error) -> CallError {
+    fn end_instance(&mut self, trap: &wasmtime::Error) -> CallError {
         self.callbacks = None;
         let state = self.store.data_mut();
         state.reply = None;
         state.answer = None;
         self.forget_callouts();
         self.log_error(format_args!("failed to call function: {trap:?}"));
-        self.report_trap(callback, trap);
+        self.report_trap(trap);
         CallError::Trapped
     }
 
     /// Says what limit a guest has exceeded, and whether the plugin rests.
-    fn report_trap(&mut self, callback: &str, trap: &wasmtime::Error) {
-        let options = self.store.data().options.clone();
+    fn report_trap(&mut self, trap: &wasmtime::Error) {
+        let State { options, callback, .. } = self.store.data();
+        let (options, callback) = (options.clone(), *callback);
         let name = &options.name;
         let kind = TrapKind::of(trap);
-        match kind {
-            TrapKind::Deadline => self.log_error(format_args!(
-                "plugin {name:?}: {callback} was stopped: callback_timeout allows it {} ms",
-                options.callback_timeout.as_millis()
-            )),
-            TrapKind::Limit => {
-                let limit = trap.downcast_ref::<Trap>().map(ToString::to_string).unwrap_or_default();
-                self.log_error(format_args!("plugin {name:?}: {callback} was stopped: {limit}"));
+        let limit = match kind {
+            TrapKind::Deadline => {
+                Some(format!("callback_timeout allows it {} ms", options.callback_timeout.as_millis()))
             }
-            _ => {}
+            TrapKind::Stack => Some(format!("its stack may have {STACK} bytes, the guest wants more")),
+            TrapKind::Limit => trap.downcast_ref::<Trap>().map(ToString::to_string),
+            _ => None,
+        };
+        if let Some(limit) = limit {
+            self.log_error(format_args!("plugin {name:?}: {callback} was stopped: {limit}"));
         }
+        let State { host_metrics, host, .. } = self.store.data_mut();
+        host_metrics.trap(host.dict_of_host(), name, kind);
         if let Some(rest) = self.recovery.trapped(kind) {
             let failures = self.recovery.failures();
             self.log_error(format_args!(
@@ -605,6 +639,7 @@ impl<H: Host> Vm<H> {
         self.recovery.check()?;
         self.recovery.rebuilds += 1;
         let old = self.store.data_mut();
+        old.host_metrics.rebuild(old.host.dict_of_host(), &old.options.name);
         let mut contexts = std::mem::take(&mut old.contexts);
         contexts.remove_draining();
         let state = State::new(old.host.clone(), old.options.clone(), old.abi, contexts);

@@ -8,10 +8,15 @@ use crate::{context::Options, error::Trap, host::Host, vm::State};
 
 /// How exactly the time of a callback is measured: [`Ticker::tick`] is to be called this often while guests run.
 pub const TICK: Duration = Duration::from_millis(10);
+/// How large the stack of a guest may be, in bytes. nginx's own thread has 8 MiB, as the system gives it.
+pub(super) const STACK: usize = 512 << 10;
 /// How many elements the tables of an instance may have, each.
 const MOST_TABLE_ELEMENTS: usize = 1 << 20;
 /// How many tables an instance may have.
 const MOST_TABLES: usize = 64;
+
+/// How many plugin contexts of an instance may wait for `proxy_done`.
+pub(super) const MOST_DRAINING: usize = 100;
 
 /// Makes time pass for the guests of an engine. It may be called from any thread.
 pub struct Ticker(wasmtime::Engine);

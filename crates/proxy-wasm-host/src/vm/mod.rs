@@ -19,7 +19,7 @@ pub(crate) use instance::Vm;
 pub use instance::{Event, Outcome, QueuePoll};
 pub(crate) use limits::Limiter;
 pub use limits::{TICK, Ticker};
-pub(crate) use log_rate::LogRate;
+pub use log_rate::LogRate;
 pub(crate) use module::Module;
 pub(crate) use state::State;
 pub use status::{Health, Status};

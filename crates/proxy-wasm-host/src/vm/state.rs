@@ -9,7 +9,7 @@ use crate::{
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
-    store::{CalloutMetrics, Metrics, SharedData},
+    store::{HostMetrics, Metrics, SharedData},
     vm::{Answer, Limiter, LogRate, Outcome, limits, stdio::Stdio, wasi},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct State<H: Host> {
     pub options: Arc<Options>,
     pub abi: AbiVersion,
     pub contexts: Contexts<H::Stream>,
+    /// The callback that runs, or ran last.
+    pub callback: &'static str,
     /// The context whose callback runs; 0 outside of callbacks.
     pub current: u32,
     /// The context that hostcalls act on: the current one unless the guest chose another.
@@ -60,7 +62,7 @@ pub(crate) struct State<H: Host> {
     pub limiter: Limiter,
     pub shared_data: SharedData,
     pub metrics: Metrics,
-    pub callout_metrics: CalloutMetrics,
+    pub host_metrics: HostMetrics,
     pub stdio: Stdio,
     pub wasi: WasiP1Ctx,
 }
@@ -75,11 +77,12 @@ impl<H: Host> State<H> {
             shared_data: SharedData::new(&options),
             wasi: wasi::context(&options.env),
             metrics: Metrics::default(),
-            callout_metrics: CalloutMetrics::default(),
+            host_metrics: HostMetrics::default(),
             host,
             options,
             abi,
             contexts,
+            callback: "the module's start",
             current: 0,
             effective: 0,
             stream: None,
@@ -138,24 +141,23 @@ impl<H: Host> State<H> {
         }
     }
 
-    /// Logs a message of the guest's own, if it has not logged too many. Those that nobody wants to see are not counted.
-    pub fn log_of_guest(&mut self, level: LogLevel, message: &[u8]) {
-        if self.host.log_level(self.effective_stream().as_ref()).is_none_or(|least| level < least) {
+    /// Logs a message of the guest's own, or about what it does, unless there are too many of them. Those that nobody wants to
+    /// see are not counted.
+    pub fn log(&self, level: LogLevel, message: &[u8]) {
+        let stream = self.effective_stream();
+        if self.host.log_level(stream.as_ref()).is_none_or(|least| level < least) {
             return;
         }
         let Some(suppressed) = self.log_rate.admit() else { return };
         if suppressed > 0 {
             let Options { name, log_rate, .. } = &*self.options;
-            let text =
-                format!("plugin {name:?}: {suppressed} messages were not logged: log_rate allows {log_rate} a second");
-            self.log(LogLevel::Warn, text.as_bytes());
+            let text = format!(
+                "plugin {name:?}: {suppressed} messages until {} were not logged: log_rate allows {log_rate} a second",
+                self.callback
+            );
+            self.host.log(stream.as_ref(), LogLevel::Warn, text.as_bytes());
         }
-        self.log(level, message);
-    }
-
-    /// Logs where the guest's own messages of this moment go.
-    pub fn log(&self, level: LogLevel, message: &[u8]) {
-        self.host.log(self.effective_stream().as_ref(), level, message);
+        self.host.log(stream.as_ref(), level, message);
     }
 
     /// Logs to the proxy's own log, formatting only what is written.
@@ -175,7 +177,7 @@ impl<H: Host> State<H> {
 
     fn write_out_stdio(&mut self) {
         let mut stdio = std::mem::take(&mut self.stdio);
-        stdio.flush(|level, line| self.log_of_guest(level, line));
+        stdio.flush(|level, line| self.log(level, line));
         self.stdio = stdio;
     }
 }

@@ -555,10 +555,10 @@ fn callouts_are_counted_with_their_time_and_their_failures() {
         "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"http\"} 2",
         "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"grpc\"} 1",
         "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"stream\"} 1",
-        "resty_wasm_callout_errors{plugin=\"a plugin\",kind=\"http\",reason=\"timeout\"} 1",
-        "resty_wasm_callout_errors{plugin=\"a plugin\",kind=\"grpc\",reason=\"14\"} 1",
+        "resty_wasm_callout_errors_total{plugin=\"a plugin\",kind=\"http\",reason=\"timeout\"} 1",
+        "resty_wasm_callout_errors_total{plugin=\"a plugin\",kind=\"grpc\",reason=\"14\"} 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is not in:\n{text}");
     }
-    assert_eq!(text.matches("resty_wasm_callout_errors{").count(), 2);
+    assert_eq!(text.matches("resty_wasm_callout_errors_total{").count(), 2);
 }

@@ -4,6 +4,7 @@ mod callouts;
 mod foreign;
 mod hostcalls;
 mod lifecycle;
+mod limits;
 mod load;
 mod proxy;
 mod queues;
