@@ -370,7 +370,74 @@ plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 
 
 
 
-=== TEST 16: a guest whose call of Lua has called another guest is cut as well
+=== TEST 16: an endless loop in each callback is cut, and the worker goes on
+--- config
+    location = /callback {
+        access_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            local name = ngx.var.arg_name
+            local plugin = assert(wasm.load(name, "target/guests/script.wasm", {callback_timeout = 20}))
+            local before = {
+                tick = "configure: set_tick 1\n",
+                queue_ready = "configure: register_queue q\nrequest_headers: enqueue $queue message\n",
+                call_response = 'request_headers: http_call 127.0.0.1:1980 5000 ""\n',
+            }
+            ngx.ctx.plugin = wasm.on_configure(plugin, (before[name] or "") .. name .. ": loop")
+            if name == "configure" then return ngx.exit(204) end
+            if name == "foreign_function" then require("resty.wasm").on_foreign_function(ngx.ctx.plugin, 1) end
+            wasm.on_http_request_headers(ngx.ctx.plugin)
+            if name == "stream_create" then return ngx.exit(204) end
+            ngx.req.read_body()
+            wasm.on_http_request_body(ngx.ctx.plugin, "body", true)
+        }
+        content_by_lua_block {
+            if ngx.var.arg_name == "tick" or ngx.var.arg_name == "queue_ready" then ngx.sleep(0.3) end
+            ngx.header["trailer"] = "x"
+            ngx.say("ok")
+        }
+        header_filter_by_lua_block { require("resty.proxy-wasm").on_http_response_headers(ngx.ctx.plugin) }
+        body_filter_by_lua_block { require("resty.proxy-wasm").on_http_response_body(ngx.ctx.plugin) }
+    }
+    location = /t {
+        content_by_lua_block {
+            local client = require("client")
+            for name in ("configure tick queue_ready foreign_function stream_create request_headers request_body response_headers response_body"
+                    .. " log done delete plugin_done plugin_delete call_response"):gmatch("%S+") do
+                client("/callback?name=" .. name)
+                collectgarbage()
+                collectgarbage()
+            end
+            ngx.say(require("client")("/other"))
+        }
+    }
+    location = /other { return 200 "other"; }
+--- timeout: 60
+--- response_body
+other
+--- grep_error_log eval: qr/plugin "\w+": \w+ was stopped: callback_timeout allows it 20 ms/
+--- grep_error_log_out
+plugin "configure": proxy_on_configure was stopped: callback_timeout allows it 20 ms
+plugin "tick": proxy_on_tick was stopped: callback_timeout allows it 20 ms
+plugin "queue_ready": proxy_on_queue_ready was stopped: callback_timeout allows it 20 ms
+plugin "foreign_function": proxy_on_foreign_function was stopped: callback_timeout allows it 20 ms
+plugin "stream_create": proxy_on_context_create was stopped: callback_timeout allows it 20 ms
+plugin "stream_create": proxy_on_context_create was stopped: callback_timeout allows it 20 ms
+plugin "request_headers": proxy_on_request_headers was stopped: callback_timeout allows it 20 ms
+plugin "request_body": proxy_on_request_body was stopped: callback_timeout allows it 20 ms
+plugin "response_headers": proxy_on_response_headers was stopped: callback_timeout allows it 20 ms
+plugin "response_body": proxy_on_response_body was stopped: callback_timeout allows it 20 ms
+plugin "log": proxy_on_log was stopped: callback_timeout allows it 20 ms
+plugin "done": proxy_on_done was stopped: callback_timeout allows it 20 ms
+plugin "delete": proxy_on_delete was stopped: callback_timeout allows it 20 ms
+plugin "plugin_done": proxy_on_done was stopped: callback_timeout allows it 20 ms
+plugin "plugin_delete": proxy_on_delete was stopped: callback_timeout allows it 20 ms
+plugin "call_response": proxy_on_http_call_response was stopped: callback_timeout allows it 20 ms
+--- no_error_log
+[alert]
+
+
+
+=== TEST 17: a guest whose call of Lua has called another guest is cut as well
 --- opts
 callback_timeout = 400
 --- script

@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, Thread},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -61,8 +62,9 @@ fn start(ticker: Ticker) -> Option<Thread> {
 fn run(ticker: &Ticker) {
     loop {
         let mut idle = 0;
+        let mut next = Instant::now();
         while idle < IDLE_TICKS {
-            thread::sleep(TICK);
+            next = sleep_until(next + TICK);
             ticker.tick();
             let is_used = HAS_RUN.swap(false, Ordering::Relaxed) || runs();
             idle = if is_used { 0 } else { idle + 1 };
@@ -77,6 +79,14 @@ fn run(ticker: &Ticker) {
             thread::park();
         }
     }
+}
+
+/// Sleeps, and returns when the sleep should have ended: each one is a little longer than it is asked to be, and 500 would be
+/// tens of milliseconds. One that took far longer is not made up for, or guests that began meanwhile would be cut too early.
+fn sleep_until(time: Instant) -> Instant {
+    thread::sleep(time.saturating_duration_since(Instant::now()));
+    let now = Instant::now();
+    if now.duration_since(time) < TICK { time } else { now }
 }
 
 fn runs() -> bool {
