@@ -169,10 +169,16 @@ ok
     ngx.say(load())
     plugins[2] = nil
     ngx.say(load() ~= nil)
-    for _, conf in ipairs({false, {}, {wasm = 1}, {wasm = {plugins = "x"}}}) do
+    for _, conf in ipairs({false, {}, {wasm = 1}, {wasm = {plugins = "x"}}, {plugin_attr = "x"}, {plugin_attr = {plugin = 1}}}) do
         package.loaded["apisix.core.config_local"].local_conf = function() return conf end
         ngx.say(load() ~= nil)
     end
+    plugins[2] = {name = "plugin", file = "plugin.wasm", priority = 1, fail = "open"}
+    local attributes = {other = {nonsense = 1}, plugin = {vm_configuration = "from plugin_attr", fail = "nonsense"}}
+    package.loaded["apisix.core.config_local"].local_conf = function() return {wasm = {plugins = plugins}, plugin_attr = attributes} end
+    assert(wasm.on_configure(assert(load()), "configure: get_body vm_configuration 0 100"))
+    attributes.plugin.bodylimit = 1
+    ngx.say(load())
     package.loaded["apisix.core.config_local"] = nil
 --- response_body
 nilbad options: there is no option vm_config
@@ -181,7 +187,11 @@ true
 true
 true
 true
+true
+true
+nilbad options: there is no option bodylimit, did you mean body_limit?
 --- grep_error_log eval: qr/get_body .*?(?=, client|$)/
 --- grep_error_log_out
 get_body vm_configuration 0 100 -> OK from config.yaml
 get_body vm_configuration 0 100 -> NOT_FOUND
+get_body vm_configuration 0 100 -> OK from plugin_attr

@@ -87,7 +87,7 @@ end
 --- Loads a plugin.
 -- @param name string: what the plugin sees as its root id
 -- @param path string: the .wasm file; a relative path starts at nginx's working directory
--- @param opts table or nil: see resty.wasm.options; in APISIX, nil stands for what the plugin's entry under wasm.plugins has
+-- @param opts table or nil: see resty.wasm.options; in APISIX, nil stands for what config.yaml has
 -- @return the plugin, or nil and an error; the error log says more
 function _M.load(name, path, opts)
     if opts == nil then

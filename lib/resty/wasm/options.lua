@@ -139,24 +139,37 @@ end
 -- What an entry under wasm.plugins of APISIX's configuration has for APISIX itself.
 local OF_APISIX = {name = true, file = true, priority = true, http_request_phase = true}
 
---- The options of a plugin in APISIX: what else its entry under wasm.plugins has.
--- @return a table, or nil where there is no APISIX or no such entry
-function _M.of_apisix(name)
-    local config = package.loaded["apisix.core.config_local"]
-    local conf = type(config) == "table" and config.local_conf and config.local_conf()
-    local plugins = type(conf) == "table" and type(conf.wasm) == "table" and conf.wasm.plugins
+-- The entry of a plugin under wasm.plugins; nil when there is none.
+local function entry_of(conf, name)
+    local plugins = type(conf.wasm) == "table" and conf.wasm.plugins
     for _, entry in ipairs(type(plugins) == "table" and plugins or {}) do
         if entry.name == name then
-            local opts = {}
-            for key, value in pairs(entry) do
-                if not OF_APISIX[key] then
-                    opts[key] = value
-                end
-            end
-            return opts
+            return entry
         end
     end
     return nil
+end
+
+--- The options of a plugin in APISIX: those under plugin_attr, and in their place what its entry under wasm.plugins has besides
+-- APISIX's own keys.
+-- @return a table, or nil where there is no APISIX or no options
+function _M.of_apisix(name)
+    local config = package.loaded["apisix.core.config_local"]
+    local conf = type(config) == "table" and config.local_conf and config.local_conf()
+    if type(conf) ~= "table" then
+        return nil
+    end
+    local attributes = type(conf.plugin_attr) == "table" and conf.plugin_attr[name]
+    local opts = {}
+    for key, value in pairs(type(attributes) == "table" and attributes or {}) do
+        opts[key] = value
+    end
+    for key, value in pairs(entry_of(conf, name) or {}) do
+        if not OF_APISIX[key] then
+            opts[key] = value
+        end
+    end
+    return next(opts) and opts
 end
 
 return _M
