@@ -469,8 +469,8 @@ true
         content_by_lua_block {
             local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
             local plugin = assert(plugins.load("vm-start-false"))
-            for _ = 1, 2 do
-                ngx.say(wasm.on_configure(plugin, "conf"))
+            for n = 1, 2 do
+                ngx.say(wasm.on_configure(plugin, "conf " .. n))
             end
             ngx.say(wasm.on_http_request_headers(plugins.ctx("script", "request_headers: log info the other one runs")))
         }
@@ -500,9 +500,9 @@ failed to start vm for plugin context 1, rc: 0
                 return ctx
             end
             local first = configure("request_headers: args")
-            for _ = 1, 2 do
-                configure("configure: return 0")
-                configure("not a script")
+            for n = 1, 2 do
+                configure("configure: return 0" .. ("\n"):rep(n))
+                configure("not a script " .. n)
             end
             local second = configure("request_headers: args")
             ngx.say(wasm.on_http_request_headers(first), wasm.on_http_request_headers(second))
@@ -535,17 +535,23 @@ request_headers 4: args -> OK 4 6 1
         content_by_lua_block {
             local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
             local plugin = assert(plugins.load("configure-false"))
-            for _ = 1, 3 do
-                ngx.say(wasm.on_configure(plugin, "conf"))
+            for n = 1, 3 do
+                ngx.say(wasm.on_configure(plugin, "conf " .. n))
             end
+            -- APISIX asks again with each request: the plugin is not, for a while.
+            ngx.say(wasm.on_configure(plugin, "conf 2"))
+            ngx.say(wasm.on_configure(assert(plugins.load("configure-false")), "conf 2"))
         }
     }
 --- response_body
 nilfailed to run proxy_on_configure
 nilfailed to run proxy_on_configure
 nilfailed to run proxy_on_configure
+nilfailed to run proxy_on_configure
+nilfailed to run proxy_on_configure
 --- grep_error_log eval: qr/failed to configure plugin context \d, rc: -?\d/
 --- grep_error_log_out
+failed to configure plugin context 1, rc: 0
 failed to configure plugin context 1, rc: 0
 failed to configure plugin context 1, rc: 0
 failed to configure plugin context 1, rc: 0

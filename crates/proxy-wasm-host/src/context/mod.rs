@@ -4,6 +4,7 @@ mod callouts;
 mod ids;
 mod options;
 mod plugin;
+mod refusals;
 
 use std::{
     collections::VecDeque,

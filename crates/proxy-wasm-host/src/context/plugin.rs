@@ -1,6 +1,6 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
-use super::Patience;
+use super::{Patience, refusals::Refusals};
 use crate::{
     callout,
     error::CallError,
@@ -13,6 +13,7 @@ pub struct Plugin<H: Host> {
     vm: RefCell<Vm<H>>,
     /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
     released: RefCell<VecDeque<(u32, Patience)>>,
+    refusals: RefCell<Refusals>,
     makes_callouts: bool,
     fails_open: bool,
 }
@@ -21,15 +22,23 @@ impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
         let (makes_callouts, fails_open) = (vm.makes_callouts(), vm.fails_open());
-        Rc::new(Self { vm: RefCell::new(vm), released: RefCell::default(), makes_callouts, fails_open })
+        let (vm, released, refusals) = (RefCell::new(vm), RefCell::default(), RefCell::default());
+        Rc::new(Self { vm, released, refusals, makes_callouts, fails_open })
     }
 
     /// Creates a plugin context with this configuration.
     ///
     /// # Errors
-    /// When the guest traps or refuses it.
+    /// When the guest traps or refuses it. It is not asked again for some seconds about one that it has refused.
     pub fn configure(self: &Rc<Self>, configuration: &[u8]) -> Result<PluginContext<H>, CallError> {
-        let (id, key) = self.enter(|vm| vm.configure(Arc::from(configuration)))?;
+        if self.refusals.borrow_mut().contain(configuration) {
+            return Err(CallError::Refused);
+        }
+        let configured = self.enter(|vm| vm.configure(Arc::from(configuration)));
+        if configured == Err(CallError::Refused) {
+            self.refusals.borrow_mut().add(configuration);
+        }
+        let (id, key) = configured?;
         Ok(PluginContext { plugin: self.clone(), id, key })
     }
 
