@@ -14,6 +14,7 @@ require("resty.wasm.timers")
 
 local error = error
 local getmetatable = getmetatable
+local process_type = require("ngx.process").type
 local io_open = io.open
 local rawget = rawget
 local setmetatable = setmetatable
@@ -26,6 +27,7 @@ local _M = {}
 -- under these keys, which nobody else has.
 local PLUGIN = {}
 local CONTEXT = {}
+local UNCOMPILED = {}
 
 local REQUEST_HEADERS = 0
 local REQUEST_BODY = 1
@@ -84,7 +86,55 @@ local function run(plugin_ctx, event, callback, body, end_of_stream)
     return result
 end
 
---- Loads a plugin.
+local function read(path)
+    local file, err = io_open(path, "rb")
+    if not file then
+        return nil, err
+    end
+    local bytes
+    bytes, err = file:read("*a")
+    file:close()
+    return bytes, err
+end
+
+local function compile(name, path, opts, bytes)
+    local native, err = native_module.open()
+    if not native then
+        return nil, err
+    end
+    on_event = native.on_event
+    local plugin = native.load(name, path, bytes, opts)
+    if not plugin then
+        return nil, "failed to load wasm plugin"
+    end
+    return plugin
+end
+
+-- APISIX loads every plugin in the privileged agent as well, which serves no request.
+local function is_privileged_agent()
+    return process_type() == "privileged agent"
+end
+
+-- What a plugin's handle stands for: in the privileged agent it is compiled only now.
+local function plugin_of(handle)
+    local plugin = held(handle, PLUGIN)
+    if plugin then
+        return plugin
+    end
+    local later = held(handle, UNCOMPILED)
+    if not later then
+        return nil, "bad plugin"
+    end
+    local bytes, err = read(later.path)
+    if not bytes then
+        return nil, err
+    end
+    plugin, err = compile(later.name, later.path, later.opts, bytes)
+    getmetatable(handle)[PLUGIN] = plugin
+    return plugin, err
+end
+
+--- Loads a plugin. In the privileged agent the file is only looked at: it is compiled when the plugin is configured.
 -- @param name string: what the plugin sees as its root id
 -- @param path string: the .wasm file; a relative path starts at nginx's working directory
 -- @param opts table or nil: see resty.wasm.options; in APISIX, nil stands for what config.yaml has
@@ -97,27 +147,21 @@ function _M.load(name, path, opts)
     if err then
         return nil, err
     end
-    local file
-    file, err = io_open(path, "rb")
-    if not file then
-        return nil, err
-    end
     local bytes
-    bytes, err = file:read("*a")
-    file:close()
+    bytes, err = read(path)
     if not bytes then
         return nil, err
     end
-
-    local native
-    native, err = native_module.open()
-    if not native then
-        return nil, err
+    if is_privileged_agent() then
+        if bytes:sub(1, 4) ~= "\0asm" then
+            return nil, path .. " is no wasm module: it does not begin with \\0asm"
+        end
+        return setmetatable({plugin = name}, {[UNCOMPILED] = {name = name, path = path, opts = opts}})
     end
-    on_event = native.on_event
-    local plugin = native.load(name, path, bytes, opts)
+    local plugin
+    plugin, err = compile(name, path, opts, bytes)
     if not plugin then
-        return nil, "failed to load wasm plugin"
+        return nil, err
     end
     return setmetatable({plugin = name}, {[PLUGIN] = plugin})
 end
@@ -127,9 +171,9 @@ end
 -- @param conf string: the configuration, not empty
 -- @return a plugin context, or nil and an error; the error log says more
 function _M.on_configure(plugin, conf)
-    local native_plugin = held(plugin, PLUGIN)
+    local native_plugin, err = plugin_of(plugin)
     if not native_plugin then
-        return nil, "bad plugin"
+        return nil, err
     end
     if type(conf) ~= "string" or conf == "" then
         return nil, "bad conf"
