@@ -147,9 +147,10 @@ impl<S> Contexts<S> {
         (draining().count(), draining().min_by_key(|(_, plugin)| plugin.key).map(|(id, _)| *id))
     }
 
-    /// Registers a stream context under the id of its plugin context's that was freed first, or a new one.
+    /// Registers a stream context under the id of its plugin context's that was freed first, or a new one. A plugin context that
+    /// ends whenever the guest says so takes no more.
     pub fn add_stream(&mut self, plugin: u32, stream: S, generation: u32) -> Option<u32> {
-        let entry = self.plugins.get_mut(&plugin)?;
+        let entry = self.plugins.get_mut(&plugin).filter(|entry| entry.end != End::Draining)?;
         entry.open_streams += 1;
         let id = match entry.free_stream_ids.pop_front() {
             Some(id) => id,
@@ -264,6 +265,14 @@ mod tests {
         add_plugin(&mut contexts);
         contexts.last_id = u32::MAX;
         assert_eq!(contexts.add_stream(1, (), 0), Some(2));
+    }
+
+    #[test]
+    fn a_stream_of_a_plugin_context_that_waits_for_the_guest_to_be_done_is_refused() {
+        let mut contexts = contexts();
+        add_plugin(&mut contexts);
+        contexts.plugins.get_mut(&1).unwrap().end = End::Draining;
+        assert_eq!(contexts.add_stream(1, (), 0), None);
     }
 
     #[test]
