@@ -303,6 +303,12 @@ fn keys_and_hashes_that_cannot_be_used_are_told() {
 }
 
 #[test]
+fn a_private_key_that_would_take_too_long_is_none() {
+    let no_key = field(3, b"Invalid key type: private key required for signing operation.");
+    assert_eq!(result_of("sign", &to_sign("sha256", (2, data!("rsa9600-pkcs8.der")), "sample")), no_key);
+}
+
+#[test]
 fn arguments_that_are_no_message_and_none_or_two_keys_are_bad() {
     let wrong_type: &[u8] = &[1 << 3, 1];
     let not_utf8 = field(1, b"\xff");

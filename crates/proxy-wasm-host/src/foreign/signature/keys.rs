@@ -8,6 +8,10 @@ use rsa::pkcs1::DecodeRsaPrivateKey;
 
 use super::Digested;
 
+/// The most bytes that a key may have. A private key of RSA with 8192 bits, the most that a public one may have, has fewer. How
+/// long a key takes grows with the third power of its size, and no deadline ends a hostcall.
+const LARGEST_KEY: usize = 5 << 10;
+
 pub(super) enum PublicKey {
     Rsa(rsa::PublicKey),
     P256(p256::ecdsa::VerifyingKey),
@@ -54,6 +58,9 @@ pub(super) enum PrivateKey {
 impl PrivateKey {
     /// A `PrivateKeyInfo` of PKCS #8.
     pub fn from_der(der: &[u8]) -> Option<Self> {
+        if der.len() > LARGEST_KEY {
+            return None;
+        }
         rsa::PrivateKey::from_pkcs8_der(der)
             .map(Self::Rsa)
             .or_else(|_| p256::ecdsa::SigningKey::from_pkcs8_der(der).map(Self::P256))
@@ -89,10 +96,11 @@ impl PrivateKey {
     }
 }
 
-/// The first block of the PEM text that has this label; what stands around it is ignored.
+/// The first block of the PEM text that has this label, unless it is too large for a key; what stands around it is ignored.
 fn block(text: &str, label: &str) -> Option<Vec<u8>> {
     let end = format!("-----END {label}-----");
     let from = text.find(&format!("-----BEGIN {label}-----"))?;
     let to = from + text.get(from..)?.find(&end)? + end.len();
-    pem::decode_vec(text.get(from..to)?.as_bytes()).ok().map(|(_, der)| der)
+    let (_, der) = pem::decode_vec(text.get(from..to)?.as_bytes()).ok()?;
+    (der.len() <= LARGEST_KEY).then_some(der)
 }
