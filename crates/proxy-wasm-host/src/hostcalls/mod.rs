@@ -141,6 +141,7 @@ impl<'a, H: Host> Call<'a, H> {
     }
 
     fn allocate(&mut self, size: u32) -> Result<u32, Failure> {
+        self.check_unrestricted()?;
         // Taken out for the call and put back: a clone of a function counts references.
         let allocator = match self.state_mut().allocator.take() {
             Some(allocator) => allocator,

@@ -96,6 +96,19 @@ fn the_allocator_may_not_use_the_host() {
     assert!(!survives(&recursive));
 }
 
+#[test]
+fn the_allocator_is_not_called_while_it_runs() {
+    let get = HOSTCALLS.iter().find(|row| row.name == "proxy_get_buffer_bytes").unwrap();
+    let once = calling_guest(get, &[7, 0, 4, 0, 4]).replace(
+        "(i32.const 4096)",
+        "(if (i32.eqz (i32.load (i32.const 8))) (then
+            (i32.store (i32.const 8) (i32.const 1))
+            (drop (call $hostcall (i32.const 7) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))))
+         (i32.const 4096)",
+    );
+    assert!(!survives(&once));
+}
+
 /// What the body is after `proxy_set_buffer_bytes` in its callback; `None` when it was not changed.
 fn spliced(body: &str, start: i64, size: i64, value: &str) -> Option<String> {
     let set = HOSTCALLS.iter().find(|row| row.name == "proxy_set_buffer_bytes").unwrap();
