@@ -21,6 +21,8 @@ const NOTSUP: u32 = 58;
 
 /// How many parts one `fd_write` may have, as POSIX's IOV_MAX.
 const MOST_VECTORS: u32 = 1024;
+/// How many bytes one `fd_write` takes; the guest comes back with the others. Its deadline does not end a hostcall.
+const MOST_BYTES: usize = 64 << 10;
 
 /// Functions of both previews that answer a constant: name, parameters (`i` i32, `I` i64), errno.
 const CONSTANT: &[(&str, &str, u32)] = &[
@@ -83,24 +85,26 @@ fn fd_write<H: Host>(mut caller: Caller<'_, State<H>>, fd: u32, vectors: u32, co
     }
     let Ok((mut memory, state)) = memory_of(&mut caller) else { return FAULT };
     let mut stdio = std::mem::take(&mut state.stdio);
-    let mut total = 0_u32;
+    let mut total = 0;
     let mut errno = SUCCESS;
     for index in 0..count {
         let vector = vectors.wrapping_add(index.wrapping_mul(8));
         let part =
             memory.read_u32(vector).and_then(|pointer| memory.bytes(pointer, memory.read_u32(vector.wrapping_add(4))?));
         errno = match part {
-            Ok(part) if stdio.write(fd, part, |level, line| state.log(level, line)) => {
-                total = total.wrapping_add(part.len() as u32);
-                continue;
+            Ok(part) => {
+                let part = &part[..part.len().min(MOST_BYTES - total)];
+                total += part.len();
+                if stdio.write(fd, part, |level, line| state.log(level, line)) { SUCCESS } else { BADF }
             }
-            Ok(_) => BADF,
             Err(_) => FAULT,
         };
-        break;
+        if errno != SUCCESS {
+            break;
+        }
     }
     state.stdio = stdio;
-    if errno == SUCCESS && memory.write_u32(written, total).is_err() {
+    if errno == SUCCESS && memory.write_u32(written, total as u32).is_err() {
         return FAULT;
     }
     errno

@@ -1,4 +1,5 @@
 use proxy_wasm_host::{
+    context::Options,
     hostcalls::table::{HOSTCALLS, Hostcall},
     vm::{Event, Outcome},
 };
@@ -107,6 +108,41 @@ fn the_allocator_is_not_called_while_it_runs() {
          (i32.const 4096)",
     );
     assert!(!survives(&once));
+}
+
+/// A guest that writes `parts` at `vectors` to stdout, and traps unless so many bytes are taken.
+fn writing_guest(parts: u32, vectors: &str, taken: u32) -> String {
+    format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            {vectors}
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (if (call $write (i32.const 1) (i32.const 0) (i32.const {parts}) (i32.const 32)) (then unreachable))
+                (if (i32.ne (i32.load (i32.const 32)) (i32.const {taken})) (then unreachable))
+                (i32.const 0)))"#
+    )
+}
+
+#[test]
+fn one_write_takes_no_more_than_64_kib() {
+    let parts =
+        [r#"(data (i32.const 0) "\00\00\00\00\ff\ff\00\00")"#, r#"(data (i32.const 8) "\00\00\00\00\04\00\00\00")"#];
+    assert!(survives(&writing_guest(1, &parts.concat(), 65535)));
+    assert!(survives(&writing_guest(2, &parts.concat(), 65536)));
+}
+
+#[test]
+fn lines_on_stdout_are_messages_that_the_log_rate_limits() {
+    let line = r#"(data (i32.const 0) "\40\00\00\00\06\00\00\00") (data (i32.const 64) "1\0a2\0a3\0a")"#;
+    let proxy = Proxy::default();
+    let options = Options { log_rate: 2, ..Options::new("a plugin") };
+    let plugin = proxy.load_with(options, &writing_guest(1, line, 6)).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    proxy.take_log();
+    plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
+    assert_eq!(proxy.take_log(), ["stream: 1", "stream: 2"]);
 }
 
 /// What the body is after `proxy_set_buffer_bytes` in its callback; `None` when it was not changed.
