@@ -2,6 +2,8 @@
 
 mod answer;
 mod callouts;
+#[cfg(feature = "compile-once")]
+mod compiled;
 mod engine;
 mod instance;
 mod limits;

@@ -21,7 +21,11 @@ impl<H: Host> Module<H> {
     /// # Errors
     /// When `bytes` are no module, export no memory, or import something else than functions.
     pub fn compile(linker: &Linker<State<H>>, host: H, bytes: &[u8]) -> Result<Self, LoadError> {
-        let module = wasmtime::Module::from_binary(linker.engine(), bytes).map_err(LoadError::Compile)?;
+        #[cfg(not(feature = "compile-once"))]
+        let module = wasmtime::Module::from_binary(linker.engine(), bytes);
+        #[cfg(feature = "compile-once")]
+        let module = super::compiled::module(linker.engine(), bytes);
+        let module = module.map_err(LoadError::Compile)?;
         let abi = AbiVersion::ALL.into_iter().rfind(|version| module.get_export(version.export()).is_some());
         let abi = abi.unwrap_or(AbiVersion::V0_2_1);
 
