@@ -31,9 +31,10 @@ my %KnownSection = map { $_ => 1 } qw(
 
 # How long an expected log line may take, and how long the log must have been quiet before it is read:
 # lines of the log phase may come after the response.
-my $LogTimeout = $ENV{TEST_NGINX_LOG_TIMEOUT} || 3;
-my $LogQuiet   = 0.045;
-my $LogBusy    = 0.5;
+my $Slowness   = Test::Nginx::Bundled::Server::SLOWNESS;
+my $LogTimeout = $Slowness * ($ENV{TEST_NGINX_LOG_TIMEOUT} || 3);
+my $LogQuiet   = $Slowness == 1 ? 0.045 : 0.2;
+my $LogBusy    = $Slowness * 0.5;
 
 my %Setting = (
     port               => $ENV{TEST_NGINX_SERVER_PORT} || $ENV{TEST_NGINX_PORT} || 1984,
@@ -100,7 +101,10 @@ sub run_tests () {
         $_->($block) for @Preprocessors;
         run_block($block);
     }
-    stop_server('at the end') if $Setting{use_hup};
+    if ($Setting{use_hup}) {
+        stop_server('at the end');
+        check_findings('at the end');
+    }
     $_->() for @CleanupHandlers;
 }
 
@@ -214,6 +218,7 @@ sub finish_block {
         skip_shutdown_log($block);
     }
     check_crashes($block);
+    check_findings($block->name);
 }
 
 sub stop_server {
@@ -330,7 +335,7 @@ sub seconds {
 
 sub send_request {
     my ($block, $packets) = @_;
-    my $timeout = seconds($block->timeout // $Setting{timeout});
+    my $timeout = $Slowness * seconds($block->timeout // $Setting{timeout});
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $Setting{port}, Timeout => $timeout)
         or die "cannot connect to port $Setting{port}: $!\n";
     my ($raw, $problem) = exchange($socket, $timeout, scalar $block->raw_request_middle_delay, @$packets);
@@ -611,6 +616,14 @@ sub check_crashes {
     return if grep { /exited on signal/ } @asked;
     my $line = any_match($crash, $Server->whole_log);
     fail($block->name . " - a worker crashed: $line") if defined $line;
+}
+
+sub check_findings {
+    my ($name) = @_;
+    my $findings = $Server->findings or return;
+    my $count = () = $findings =~ /^==\d+== \S.*\n==\d+==    at /mg;
+    fail("$name - valgrind has found $count errors");
+    diag($findings);
 }
 
 sub diag_log {

@@ -10,10 +10,18 @@ use File::Path qw(make_path remove_tree);
 use POSIX qw(WNOHANG setpgid);
 use Time::HiRes qw(sleep time);
 
+# The value of TEST_NGINX_USE_VALGRIND is options for valgrind, or a number for these, as with Test::Nginx.
+my $VALGRIND = $ENV{TEST_NGINX_USE_VALGRIND};
+$VALGRIND = '--leak-check=full --show-possibly-lost=no --num-callers=100 --gen-suppressions=all'
+    . (-f 'valgrind.suppress' ? ' --suppressions=valgrind.suppress' : '') if ($VALGRIND // '') =~ /^\d+$/;
+
+# How much longer all may take under valgrind, on a busy machine.
+use constant SLOWNESS => $ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1;
+
 use constant {
     POLL_INTERVAL => 0.005,
-    START_TIMEOUT => $ENV{TEST_NGINX_START_TIMEOUT} || 30,
-    STOP_TIMEOUT  => $ENV{TEST_NGINX_STOP_TIMEOUT} || 5,
+    START_TIMEOUT => SLOWNESS * ($ENV{TEST_NGINX_START_TIMEOUT} || 30),
+    STOP_TIMEOUT  => SLOWNESS * ($ENV{TEST_NGINX_STOP_TIMEOUT} || 5),
 };
 
 my @TEMP_PATHS = qw(client_body proxy fastcgi uwsgi scgi);
@@ -31,6 +39,7 @@ sub new {
         error_log => "$root/logs/error.log",
         pid_file  => "$root/logs/nginx.pid",
         stderr    => "$root/logs/stderr.log",
+        valgrind  => "$root/valgrind",
         log_pos   => 0,
     }, $class;
     return $self;
@@ -170,7 +179,7 @@ sub stop {
 
 sub spawn {
     my ($self) = @_;
-    my @command = ($self->{binary}, '-p', "$self->{root}/", '-c', $self->{conf});
+    my @command = ($self->valgrind, $self->{binary}, '-p', "$self->{root}/", '-c', $self->{conf});
     # Lines before the configuration is read go to a compiled-in place, with Debian the standard error.
     push @command, '-e', $self->{error_log} if $self->version >= 1.019005;
     my $pid = fork // die "fork: $!\n";
@@ -185,6 +194,16 @@ sub spawn {
     $self->{pid} = $pid;
     undef $self->{status};
     $Running{$pid} = $self;
+}
+
+# The start of the command line: valgrind follows forks by itself.
+sub valgrind {
+    my ($self) = @_;
+    return unless $VALGRIND;
+    remove_tree($self->{valgrind});
+    $self->{found} = {};
+    make_path($self->{valgrind});
+    return ('valgrind', '-q', "--log-file=$self->{valgrind}/%p", split ' ', $VALGRIND);
 }
 
 sub signal {
@@ -226,7 +245,7 @@ sub kill_all {
 sub kill_leftovers {
     my ($self) = @_;
     my ($group) = slurp($self->{pid_file}) =~ /^(\d+)$/m or return;
-    my $leftovers = sub { grep { $_->{group} == $group && $_->{name} =~ /nginx/ } processes() };
+    my $leftovers = sub { grep { $_->{group} == $group && $_->{name} =~ /nginx|memcheck/ } processes() };
     kill 'KILL', map { $_->{pid} } $leftovers->();
     poll(STOP_TIMEOUT, sub { !$leftovers->() });
     unlink $self->{pid_file};
@@ -285,6 +304,18 @@ sub log_seen {
 sub whole_log {
     my ($self) = @_;
     return split /^/, slurp($self->{error_log});
+}
+
+# What valgrind has found in the processes of the server since the last call.
+sub findings {
+    my ($self) = @_;
+    my $findings = '';
+    for my $log (glob "$self->{valgrind}/*") {
+        my $text = slurp($log);
+        $findings .= substr $text, $self->{found}{$log} // 0;
+        $self->{found}{$log} = length $text;
+    }
+    return $findings;
 }
 
 sub slurp {
