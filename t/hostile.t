@@ -588,3 +588,11 @@ alive
 --- cases
 recursion
 conf => trap: wasm trap: call stack exhausted
+
+
+
+=== TEST 27: a guest's own accesses outside of its memory
+--- cases
+out-of-bounds
+load  => trap: wasm trap: out of bounds memory access
+store => trap: wasm trap: out of bounds memory access
