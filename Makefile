@@ -5,7 +5,7 @@ LIBRARY = lib/resty/wasm/native.so
 LUALIB ?= $(if $(OPENRESTY_PREFIX),$(OPENRESTY_PREFIX)/site/lualib,/usr/local/share/lua/5.1)
 export OPENRESTY_PREFIX
 
-.PHONY: build guests run test soak bench install clean
+.PHONY: build guests run test soak valgrind bench install clean
 
 build:
 	cargo build --locked --release --workspace
@@ -26,6 +26,9 @@ soak: build guests
 	tools/need-nginx
 	tools/need prove=perl pgrep=procps /usr/share/perl5/Test/Base.pm=libtest-base-perl
 	tools/soak
+
+valgrind:
+	tools/valgrind
 
 bench: build guests
 	tools/need-nginx
