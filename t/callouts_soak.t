@@ -167,7 +167,7 @@ _EOC_
             local lua_growth = lua[RUNS] - lua[2]
             local growth = least(all[RUNS], all[RUNS - 1], all[RUNS - 2]) - least(all[2], all[3], all[4])
             ngx.say(lua_growth < 64 and "Lua's memory is flat" or "Lua's memory grew by " .. lua_growth .. " kB")
-            ngx.say(growth < 512 and "memory is flat" or "memory grew by " .. growth .. " kB")
+            ngx.say(growth < 1024 and "memory is flat" or "memory grew by " .. growth .. " kB")
         }
     }
 _EOC_

@@ -310,6 +310,8 @@ queue_ready 1: dequeue $queue -> OK after
             -- Two timers wait for callouts: one runs, one ends it when the worker ends.
             repeat ngx.sleep(0.001) until ngx.timer.running_count() == 1
             local function count() return ngx.timer.pending_count() - 1 end
+            -- One more publishes metrics, a second after the plugin was loaded.
+            repeat ngx.sleep(0.01) until count() == 0
             ngx.say(count())
             local ctx = assert(wasm.on_configure(plugin, "configure: register_queue q"))
             ngx.say(count())
