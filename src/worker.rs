@@ -242,11 +242,14 @@ pub fn publish() {
     for plugin in WORKER.plugins.borrow().iter().filter_map(Weak::upgrade) {
         plugin.publish_calls();
     }
+    let statuses = statuses();
+    // One that runs, and has Lua ask, can't be asked itself: it is not gone for that.
+    let is_complete = statuses.len() == WORKER.plugins.borrow().len();
     // The gauges of a worker that ends are its successor's by now.
     if let Some(worker) = worker_number()
+        && is_complete
         && process_goes_on()
     {
-        let statuses = statuses();
         WORKER.status_metrics.borrow_mut().get_or_insert_default().publish(Nginx.dict_of_host(), worker, &statuses);
     }
 }
