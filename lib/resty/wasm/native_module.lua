@@ -10,8 +10,9 @@ local _M = {}
 
 local native
 
--- The library stands beside this file, or on package.cpath.
-local function find()
+--- Finds the library: beside this file, or else on package.cpath, as resty/wasm/native.so.
+-- @return its path, or nil and an error
+function _M.find()
     local directory = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
     local path = directory .. "native.so"
     local file = io.open(path, "rb")
@@ -32,7 +33,7 @@ function _M.open()
     if native then
         return native
     end
-    local path, err = find()
+    local path, err = _M.find()
     if not path then
         return nil, err
     end
