@@ -5,7 +5,7 @@ LIBRARY = lib/resty/wasm/native.so
 LUALIB ?= $(if $(OPENRESTY_PREFIX),$(OPENRESTY_PREFIX)/site/lualib,/usr/local/share/lua/5.1)
 export OPENRESTY_PREFIX
 
-.PHONY: build guests run test soak valgrind bench install clean
+.PHONY: build guests run test soak valgrind bench install dist install-apisix clean
 
 build:
 	cargo build --locked --release --workspace
@@ -40,6 +40,16 @@ install: build
 	install -m 644 lib/resty/*.lua $(DESTDIR)$(LUALIB)/resty
 	install -m 644 lib/resty/wasm/*.lua $(DESTDIR)$(LUALIB)/resty/wasm
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LUALIB)/resty/wasm
+
+# The tarball that is unpacked into Apache APISIX's deps/.
+dist: build
+	tools/dist-apisix
+
+# APISIX_HOME=/usr/local/apisix
+install-apisix: build
+	tools/stage-apisix target/apisix
+	target/apisix/share/resty-wasm/install.sh $(if $(APISIX_HOME),--apisix-home "$(APISIX_HOME)") \
+	  $(if $(OPENRESTY_PREFIX),--openresty "$(OPENRESTY_PREFIX)")
 
 clean:
 	rm -rf target t/servroot $(LIBRARY)
