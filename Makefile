@@ -41,9 +41,13 @@ install: build
 	install -m 644 lib/resty/wasm/*.lua $(DESTDIR)$(LUALIB)/resty/wasm
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LUALIB)/resty/wasm
 
-# The tarball that is unpacked into Apache APISIX's deps/.
+# The tarball that is unpacked into Apache APISIX's deps/. GLIBC=2.28 builds its library for that glibc, else it is for this machine's.
 dist: build
+ifdef GLIBC
+	library=$$(tools/build-portable $(GLIBC)) && tools/dist-apisix "$$library"
+else
 	tools/dist-apisix
+endif
 
 # APISIX_HOME=/usr/local/apisix
 install-apisix: build
