@@ -118,3 +118,17 @@ fn headers(map: Headers) -> &'static str {
         Headers::Trailers => "the response trailers",
     }
 }
+
+#[test]
+fn docs_apisix_has_the_lines_that_install_sh_prints() {
+    let read = |file| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let line = |line: &str| line.split(" #").next().unwrap().trim_end().to_owned();
+    let page: Vec<String> = read("docs/apisix.md").lines().map(line).collect();
+    for file in ["apisix-plugin/config/apisix-runtime.yaml", "apisix-plugin/config/stock-openresty.yaml"] {
+        for expected in
+            read(file).lines().map(line).filter(|line| !line.trim_start().starts_with('#') && !line.is_empty())
+        {
+            assert!(page.contains(&expected), "docs/apisix.md lacks a line of {file}: {expected}");
+        }
+    }
+}
