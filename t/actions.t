@@ -466,19 +466,19 @@ get_body response 0 100 -> OK denied
 
 === TEST 24: Pause with a callout that could not be made goes on
 --- conf
-request_headers: http_call a::1] 1000 "" :path=/
+request_headers: http_call a::1] 20000 "" :path=/
 request_headers: return 1
 --- response_body chomp
 ok
 --- error_log
 http call gets invalid host: a::1]
-http_call a::1] 1000 "" :path=/ -> BAD_ARGUMENT
+http_call a::1] 20000 "" :path=/ -> BAD_ARGUMENT
 
 
 
 === TEST 25: a callout, then a local reply in one callback
 --- conf
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/
 request_headers: send_local_response 403 denied
 request_headers: return 1
 --- error_code: 403

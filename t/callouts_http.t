@@ -121,9 +121,10 @@ add_block_preprocessor(sub {
     return if defined $block->config;
     my ($script, $told, $upstream, $options) = map { $_ ? $_->[0] : '' } map { delete $block->{$_} } qw(script told upstream options);
     if ($upstream) {
+        my $timeout = $upstream =~ /silent|trickle/ ? 400 : 20000;
         $upstream = $t::Servers::GARBAGE{$upstream} // $upstream;
         $script = <<"_EOC_";
-request_headers: http_call $upstream 400 ""
+request_headers: http_call $upstream $timeout ""
 call_response: args
 call_response: get_header call_response :dispatch_status
 call_response: get_headers call_response
@@ -154,7 +155,7 @@ __DATA__
 
 === TEST 1: a request as it is on the wire: names as the plugin spelled them; the connection is not its own
 --- script
-request_headers: http_call 127.0.0.1:1986 1000 "" :method=GET :path=/a?b=c X-First=1 second=2 X-FIRST=3 connection=close
+request_headers: http_call 127.0.0.1:1986 20000 "" :method=GET :path=/a?b=c X-First=1 second=2 X-FIRST=3 connection=close
 call_response: get_body call_response 0 1000
 --- told
 get_body call_response 0 1000 -> OK GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:1986\r\nX-First: 1\r\nX-FIRST: 3\r\nsecond: 2\r\n\r\n
@@ -163,7 +164,7 @@ get_body call_response 0 1000 -> OK GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:1986\
 
 === TEST 2: a body has its length, whatever the plugin says
 --- script
-request_headers: http_call 127.0.0.1:1986 1000 "x" :method=PUT :path=/ :authority=name.example.com content-length=5 transfer-encoding=chunked
+request_headers: http_call 127.0.0.1:1986 20000 "x" :method=PUT :path=/ :authority=name.example.com content-length=5 transfer-encoding=chunked
 call_response: get_body call_response 0 1000
 --- told
 get_body call_response 0 1000 -> OK PUT / HTTP/1.1\r\nhost: name.example.com\r\ncontent-length: 1\r\n\r\nx
@@ -172,7 +173,7 @@ get_body call_response 0 1000 -> OK PUT / HTTP/1.1\r\nhost: name.example.com\r\n
 
 === TEST 3: no body, with a method that usually has one
 --- script
-request_headers: http_call 127.0.0.1:1986 1000 "" :method=POST :path=/
+request_headers: http_call 127.0.0.1:1986 20000 "" :method=POST :path=/
 call_response: get_body call_response 0 1000
 --- told
 get_body call_response 0 1000 -> OK POST / HTTP/1.1\r\nhost: 127.0.0.1:1986\r\ncontent-length: 0\r\n\r\n
@@ -181,7 +182,7 @@ get_body call_response 0 1000 -> OK POST / HTTP/1.1\r\nhost: 127.0.0.1:1986\r\nc
 
 === TEST 4: trailers
 --- script
-request_headers: http_call 127.0.0.1:1986 1000 "body" :method=POST :path=/ -- x-sum=1 x-other=2 x-sum=3
+request_headers: http_call 127.0.0.1:1986 20000 "body" :method=POST :path=/ -- x-sum=1 x-other=2 x-sum=3
 call_response: get_body call_response 0 1000
 --- told
 get_body call_response 0 1000 -> OK POST / HTTP/1.1\r\nhost: 127.0.0.1:1986\r\ntrailer: x-sum, x-other\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\nx-sum: 3\r\nx-other: 2\r\n\r\n
@@ -190,7 +191,7 @@ get_body call_response 0 1000 -> OK POST / HTTP/1.1\r\nhost: 127.0.0.1:1986\r\nt
 
 === TEST 5: trailers without a body
 --- script
-request_headers: http_call 127.0.0.1:1986 1000 "" :method=POST :path=/ -- x-sum=1
+request_headers: http_call 127.0.0.1:1986 20000 "" :method=POST :path=/ -- x-sum=1
 call_response: get_body call_response 0 1000
 --- told
 get_body call_response 0 1000 -> OK POST / HTTP/1.1\r\nhost: 127.0.0.1:1986\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sum: 1\r\n\r\n
@@ -210,7 +211,7 @@ get_body call_response 0 100 -> OK 1048576 bytes, 1048576
 
 === TEST 7: a response body with a length
 --- script
-request_headers: http_call 127.0.0.1:1985 1000 "" :path=/length?size=70000
+request_headers: http_call 127.0.0.1:1985 20000 "" :path=/length?size=70000
 call_response: args
 call_response: get_header call_response content-length
 call_response: get_body call_response 69995 100
@@ -247,7 +248,7 @@ get_body call_response 299998 100 -> OK yyend
 
 === TEST 10: a response body that ends with the connection
 --- script
-request_headers: http_call $RAW 1000 "HTTP/1.1 200 OK\r\nX-Name: Value\r\n\r\nto the end" :method=POST
+request_headers: http_call $RAW 20000 "HTTP/1.1 200 OK\r\nX-Name: Value\r\n\r\nto the end" :method=POST
 call_response: args
 call_response: get_headers call_response
 call_response: get_body call_response 0 100
@@ -262,7 +263,7 @@ get_body call_response 0 100 -> OK to the end
 
 === TEST 11: of HTTP/1.0
 --- script
-request_headers: http_call $RAW 1000 "HTTP/1.0 200 OK\r\n\r\nold" :method=POST
+request_headers: http_call $RAW 20000 "HTTP/1.0 200 OK\r\n\r\nold" :method=POST
 call_response: args
 call_response: get_body call_response 0 100
 --- told
@@ -273,7 +274,7 @@ get_body call_response 0 100 -> OK old
 
 === TEST 12: what comes before the response proper is passed over
 --- script
-request_headers: http_call $RAW 1000 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok" :method=POST
+request_headers: http_call $RAW 20000 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok" :method=POST
 call_response: args
 call_response: get_header call_response :status
 call_response: get_header call_response link
@@ -288,7 +289,7 @@ get_body call_response 0 100 -> OK ok
 
 === TEST 13: trailers of a response
 --- script
-request_headers: http_call $RAW 1000 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-One: 1\r\nx-two: 2\r\nx-two: 3\r\n\r\n" :method=POST
+request_headers: http_call $RAW 20000 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-One: 1\r\nx-two: 2\r\nx-two: 3\r\n\r\n" :method=POST
 call_response: args
 call_response: get_headers call_trailers
 call_response: get_header call_trailers X-TWO
@@ -308,7 +309,7 @@ headers_size call_trailers -> OK 52
 
 === TEST 14: trailers that nginx sends
 --- script
-request_headers: http_call 127.0.0.1:1985 1000 "" :path=/trailers te=trailers
+request_headers: http_call 127.0.0.1:1985 20000 "" :path=/trailers te=trailers
 call_response: args
 call_response: get_headers call_trailers
 --- told
@@ -322,7 +323,7 @@ get_headers call_trailers -> OK 3
 
 === TEST 15: the map of the answer's headers can't be changed
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: add_header call_response a b
 call_response: remove_header call_response :status
 call_response: get_header call_response a
@@ -342,11 +343,11 @@ proxy_remove_header_map_value
 
 === TEST 16: HEAD has no body, whatever length the answer tells
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :method=HEAD :path=/length?size=70000
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :method=HEAD :path=/length?size=70000
 call_response[a]: args
 call_response[a]: get_header call_response content-length
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "" :path=/connection
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "" :path=/connection
 call_response[b]: get_body call_response 0 100
 --- grep_error_log eval: qr/args -> .*|get_header .*|get_body .*?(?=, client|$)/
 --- grep_error_log_out
@@ -358,11 +359,11 @@ get_body call_response 0 100 -> OK request 2
 
 === TEST 17: 204 has none
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/nothing
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/nothing
 call_response[a]: get_header call_response :status
 call_response[a]: get_body call_response 0 100
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "" :path=/connection
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "" :path=/connection
 call_response[b]: get_body call_response 0 100
 --- grep_error_log eval: qr/get_header .*|get_body .*?(?=, client|$)/
 --- grep_error_log_out
@@ -374,7 +375,7 @@ get_body call_response 0 100 -> OK request 2
 
 === TEST 18: a redirect is the answer
 --- script
-request_headers: http_call 127.0.0.1:1985 1000 "" :path=/redirect
+request_headers: http_call 127.0.0.1:1985 20000 "" :path=/redirect
 call_response: get_header call_response :status
 call_response: get_header call_response location
 --- told
@@ -388,7 +389,7 @@ hit with
 
 === TEST 19: a unix socket
 --- script
-request_headers: http_call unix:$TEST_NGINX_SOCKETS/http.sock 1000 "" :path=/?body=x
+request_headers: http_call unix:$TEST_NGINX_SOCKETS/http.sock 20000 "" :path=/?body=x
 call_response: get_body call_response 0 100
 --- told
 get_body call_response 0 100 -> OK x
@@ -402,7 +403,7 @@ hit with headers {"host":"localhost"}
 === TEST 20: an address of IPv6
 --- skip_eval: 4: !$t::Servers::HAS_IPV6
 --- script
-request_headers: http_call [::1]:1980 1000 "" :path=/?body=x
+request_headers: http_call [::1]:1980 20000 "" :path=/?body=x
 call_response: get_body call_response 0 100
 --- told
 get_body call_response 0 100 -> OK x
@@ -417,10 +418,10 @@ hit with headers {"host":"[::1]:1980"}
 --- http_config
 resolver 127.0.0.1:1987 ipv6=off;
 --- script
-request_headers: http_call[a] some.example.com:1980 1000 "" :path=/?body=x
+request_headers: http_call[a] some.example.com:1980 20000 "" :path=/?body=x
 call_response[a]: get_body call_response 0 100
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] unknown.example.com:1980 1000 ""
+call_response[a]: http_call[b] unknown.example.com:1980 20000 ""
 call_response[b]: get_header call_response :dispatch_status
 call_response[b]: get_status
 --- grep_error_log eval: qr/get_(?:body|header|status).*/
@@ -438,13 +439,13 @@ http call failed: unknown.example.com could not be resolved
 
 === TEST 22: one connection is used again and again
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/connection
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/connection
 call_response[a]: get_body call_response 0 100
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "x" :path=/connection :method=POST
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "x" :path=/connection :method=POST
 call_response[b]: get_body call_response 0 100
 call_response[b]: set_effective_context $stream
-call_response[b]: http_call[c] 127.0.0.1:1985 1000 "" :path=/connection
+call_response[b]: http_call[c] 127.0.0.1:1985 20000 "" :path=/connection
 call_response[c]: get_body call_response 0 100
 --- grep_error_log eval: qr/get_body .*?(?=, client|$)/
 --- grep_error_log_out
@@ -456,10 +457,10 @@ get_body call_response 0 100 -> OK request 3
 
 === TEST 23: not when the server says that it was the last request
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/last
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/last
 call_response[a]: get_body call_response 0 100
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "" :path=/last
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "" :path=/last
 call_response[b]: get_body call_response 0 100
 --- grep_error_log eval: qr/get_body .*?(?=, client|$)/
 --- grep_error_log_out
@@ -470,9 +471,9 @@ get_body call_response 0 100 -> OK request 1
 
 === TEST 24: a kept connection that the server closes instead of an answer: again on a new one
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/once
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/once
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "" :path=/once
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "" :path=/once
 call_response[b]: get_body call_response 0 100
 --- grep_error_log eval: qr/not twice|get_body .*?(?=, client|$)/
 --- grep_error_log_out
@@ -486,8 +487,8 @@ get_body call_response 0 100 -> OK once
     location = /t {
         content_by_lua_block {
             local run = require("run")
-            assert(run(string.rep('request_headers: http_call 127.0.0.1:1985 1000 "" :path=/once\n', 3)))
-            assert(run('request_headers: http_call 127.0.0.1:1985 1000 "" :path=/once\ncall_response: get_body call_response 0 100'))
+            assert(run(string.rep('request_headers: http_call 127.0.0.1:1985 20000 "" :path=/once\n', 3)))
+            assert(run('request_headers: http_call 127.0.0.1:1985 20000 "" :path=/once\ncall_response: get_body call_response 0 100'))
             ngx.print("ok")
         }
     }
@@ -502,9 +503,9 @@ get_body call_response 0 100 -> OK once
 
 === TEST 26: but what might be done twice is not sent again
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/once
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/once
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "x" :method=POST :path=/once
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "x" :method=POST :path=/once
 call_response[b]: args
 call_response[b]: get_status
 --- grep_error_log eval: qr/not twice|(?<=\[b\] 1: ).*?(?=, client|$)/
@@ -521,17 +522,17 @@ http call failed: the peer closed the connection before the answer was complete
 
 === TEST 27: what can't be sent is refused
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :scheme=ftp
-request_headers: http_call 127.0.0.1:1980 1000 "" :method="GET /"
-request_headers: http_call 127.0.0.1:1980 1000 "" ":path=/a b"
-request_headers: http_call 127.0.0.1:1980 1000 "" ":path=/a\r\nx: y"
-request_headers: http_call 127.0.0.1:1980 1000 "" ":authority=a b"
-request_headers: http_call 127.0.0.1:1980 1000 "" "a b=c"
-request_headers: http_call 127.0.0.1:1980 1000 "" "a=b\r\nc: d"
-request_headers: http_call 127.0.0.1:1980 1000 "" =c
-request_headers: http_call 127.0.0.1:1980 1000 "" :other=c
-request_headers: http_call 127.0.0.1:1980 1000 "" -- "a b=c"
-request_headers: http_call 127.0.0.1:1980 1000 "" -- ":path=/"
+request_headers: http_call 127.0.0.1:1980 20000 "" :scheme=ftp
+request_headers: http_call 127.0.0.1:1980 20000 "" :method="GET /"
+request_headers: http_call 127.0.0.1:1980 20000 "" ":path=/a b"
+request_headers: http_call 127.0.0.1:1980 20000 "" ":path=/a\r\nx: y"
+request_headers: http_call 127.0.0.1:1980 20000 "" ":authority=a b"
+request_headers: http_call 127.0.0.1:1980 20000 "" "a b=c"
+request_headers: http_call 127.0.0.1:1980 20000 "" "a=b\r\nc: d"
+request_headers: http_call 127.0.0.1:1980 20000 "" =c
+request_headers: http_call 127.0.0.1:1980 20000 "" :other=c
+request_headers: http_call 127.0.0.1:1980 20000 "" -- "a b=c"
+request_headers: http_call 127.0.0.1:1980 20000 "" -- ":path=/"
 --- grep_error_log eval: qr/-> .*?(?=, client|$)/
 --- grep_error_log_out eval
 "-> BAD_ARGUMENT\n" x 11
@@ -742,10 +743,10 @@ http call failed: the response has more than 100000 bytes, which callout_respons
 === TEST 41: callout_response_size is the greatest size
 --- options: callout_response_size = 70000
 --- script
-request_headers: http_call[a] 127.0.0.1:1985 1000 "" :path=/length?size=70000
+request_headers: http_call[a] 127.0.0.1:1985 20000 "" :path=/length?size=70000
 call_response[a]: args
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1985 1000 "" :path=/length?size=70001
+call_response[a]: http_call[b] 127.0.0.1:1985 20000 "" :path=/length?size=70001
 call_response[b]: args
 --- grep_error_log eval: qr/args -> .*/
 --- grep_error_log_out

@@ -36,7 +36,7 @@ __DATA__
             local wasm = require("resty.proxy-wasm")
             package.loaded.ctx = package.loaded.ctx
                 or assert(wasm.on_configure(assert(wasm.load("plugin", "target/guests/script.wasm")), [[
-response_headers: http_call 127.0.0.1:1980 1000 "" :path=/hello
+response_headers: http_call 127.0.0.1:1980 20000 "" :path=/hello
 call_response: args
                 ]]))
             assert(wasm.on_http_response_headers(package.loaded.ctx))
@@ -45,7 +45,7 @@ call_response: args
 --- response_body chomp
 ok
 --- error_log
-response_headers 2: http_call 127.0.0.1:1980 1000 "" :path=/hello -> OK 0
+response_headers 2: http_call 127.0.0.1:1980 20000 "" :path=/hello -> OK 0
 hit with [GET http://127.0.0.1/hello]
 call_response 1: args -> OK 1 0
 --- no_error_log
@@ -55,9 +55,9 @@ call_response 1: args -> OK 1 0
 
 === TEST 2: an upstream that is none is refused
 --- script
-request_headers: http_call "" 1000 ""
-request_headers: http_call 127.0.0.1:111981 1000 ""
-request_headers: http_call a::1] 1000 ""
+request_headers: http_call "" 20000 ""
+request_headers: http_call 127.0.0.1:111981 20000 ""
+request_headers: http_call a::1] 20000 ""
 --- grep_error_log eval: qr/http call gets invalid host: [^,]*|-> \w+/
 --- grep_error_log_out
 http call gets invalid host: 
@@ -73,7 +73,7 @@ http call gets invalid host: a::1]
 
 === TEST 3: the answer comes to the plugin context, which can turn to the request's
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: set_effective_context $stream
 call_response: get_property uri
 call_response: set_effective_context 2
@@ -89,7 +89,7 @@ call_response 1: set_effective_context 2 -> OK
 
 === TEST 4: a refused connection is an answer without anything
 --- script
-request_headers: http_call 127.0.0.1:1979 1000 ""
+request_headers: http_call 127.0.0.1:1979 20000 ""
 call_response: args
 --- error_log
 connection refused
@@ -102,7 +102,7 @@ call_response 1: args -> OK 1 0 0 0 0
 
 === TEST 5: a panic in the answer's callback
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: panic ouch
 --- error_log
 failed to call function
@@ -115,7 +115,7 @@ failed to run proxy_on_http_call_response
 === TEST 6: a call takes back the reply that was given before it
 --- script
 request_headers: send_local_response 503 "denied"
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: args
 --- error_code: 200
 --- response_body chomp
@@ -144,7 +144,7 @@ call_response 1: args
     }
     location = /one {
         content_by_lua_block {
-            local ok = require("run")("request_headers: http_call 127.0.0.1:1980 1000 \"\"\ncall_response: get_body call_response 0 9")
+            local ok = require("run")("request_headers: http_call 127.0.0.1:1980 20000 \"\"\ncall_response: get_body call_response 0 9")
             ngx.print(ok and "a" or "b")
         }
     }
@@ -166,7 +166,7 @@ aaaaaaaaaaaaaaaaaa
         content_by_lua_block {
             local wasm = require("resty.proxy-wasm")
             package.loaded.ctx = assert(wasm.on_configure(assert(wasm.load("plugin", "target/guests/script.wasm")), [[
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/
 call_response: get_body call_response 0 9
 call_response: set_effective_context $stream
 call_response: add_header request x-answer yes
@@ -201,35 +201,35 @@ aaaaaaaaaaaaaaaaaa
 
 === TEST 9: paths; one without a slash gets it
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/hello
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/hello
 call_response: set_effective_context $stream
-call_response[]: http_call[a] 127.0.0.1:1980 1000 "" :path=/t?x=1
+call_response[]: http_call[a] 127.0.0.1:1980 20000 "" :path=/t?x=1
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 "" :path=a
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 "" :path=a
 call_response[b]: set_effective_context $stream
-call_response[b]: http_call[c] 127.0.0.1:1980 1000 ""
+call_response[b]: http_call[c] 127.0.0.1:1980 20000 ""
 --- grep_error_log eval: qr/hit with \[.*?\]|send http request to .*?(?=, client|$)/
 --- grep_error_log_out
-send http request to http://127.0.0.1:1980/hello, method: GET, timeout in ms: 1000
+send http request to http://127.0.0.1:1980/hello, method: GET, timeout in ms: 20000
 hit with [GET http://127.0.0.1/hello]
-send http request to http://127.0.0.1:1980/t?x=1, method: GET, timeout in ms: 1000
+send http request to http://127.0.0.1:1980/t?x=1, method: GET, timeout in ms: 20000
 hit with [GET http://127.0.0.1/t?x=1]
-send http request to http://127.0.0.1:1980/a, method: GET, timeout in ms: 1000
+send http request to http://127.0.0.1:1980/a, method: GET, timeout in ms: 20000
 hit with [GET http://127.0.0.1/a]
-send http request to http://127.0.0.1:1980, method: GET, timeout in ms: 1000
+send http request to http://127.0.0.1:1980, method: GET, timeout in ms: 20000
 hit with [GET http://127.0.0.1/]
 
 
 
 === TEST 10: methods; GET where none is given, whatever the call before had
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 "" :method=POST
+request_headers: http_call[a] 127.0.0.1:1980 20000 "" :method=POST
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 "" :method=GET
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 "" :method=GET
 call_response[b]: set_effective_context $stream
-call_response[b]: http_call[c] 127.0.0.1:1980 1000 "" :method=DELETE
+call_response[b]: http_call[c] 127.0.0.1:1980 20000 "" :method=DELETE
 call_response[c]: set_effective_context $stream
-call_response[c]: http_call[d] 127.0.0.1:1980 1000 ""
+call_response[c]: http_call[d] 127.0.0.1:1980 20000 ""
 --- grep_error_log eval: qr/hit with \[.*?\]/
 --- grep_error_log_out
 hit with [POST http://127.0.0.1/]
@@ -243,9 +243,9 @@ hit with [GET http://127.0.0.1/]
 --- http_config eval
 "$t::Servers::BACKENDS lua_ssl_trusted_certificate $t::Servers::TLS/ca.pem;"
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 "" :scheme=http
+request_headers: http_call[a] 127.0.0.1:1980 20000 "" :scheme=http
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1970 1000 "" :scheme=https :authority=other.example.com
+call_response[a]: http_call[b] 127.0.0.1:1970 20000 "" :scheme=https :authority=other.example.com
 call_response[b]: args
 --- error_log
 hit with [GET http://127.0.0.1/]
@@ -258,11 +258,11 @@ call_response[b] 1: args -> OK 1 1 0 0 0
 
 === TEST 12: headers; the upstream is the Host unless :authority says another; those of one name are all sent
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 ""
+request_headers: http_call[a] 127.0.0.1:1980 20000 ""
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 "" :authority=some.example.com X-Name=one
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 "" :authority=some.example.com X-Name=one
 call_response[b]: set_effective_context $stream
-call_response[b]: http_call[c] 127.0.0.1:1980 1000 "" foo=bar foo=baz
+call_response[b]: http_call[c] 127.0.0.1:1980 20000 "" foo=bar foo=baz
 --- grep_error_log eval: qr/hit with headers .*?}/
 --- grep_error_log_out
 hit with headers {"host":"127.0.0.1:1980"}
@@ -297,9 +297,9 @@ call_response 1: args -> OK 1 0 0 0 0
 
 === TEST 15: bodies; an empty one is none
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 "a body" :method=POST
+request_headers: http_call[a] 127.0.0.1:1980 20000 "a body" :method=POST
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 "" :method=POST
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 "" :method=POST
 --- grep_error_log eval: qr/hit with body .*?(?=, client|$)/
 --- grep_error_log_out
 hit with body a body

@@ -30,7 +30,7 @@ __DATA__
 
 === TEST 1: all headers, :status first
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: args
 call_response: get_headers call_response
 --- grep_error_log_out eval
@@ -49,7 +49,7 @@ get_headers call_response -> OK 6
 
 === TEST 2: headers of one name
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/repeated_headers
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/repeated_headers
 call_response: args
 call_response: get_headers call_response
 call_response: get_header call_response FOO
@@ -65,7 +65,7 @@ get_header call_response FOO -> OK bar
 
 === TEST 3: a failed call has no headers, but says what failed
 --- script
-request_headers: http_call 127.0.0.1:1979 1000 ""
+request_headers: http_call 127.0.0.1:1979 20000 ""
 call_response: args
 call_response: get_header call_response :status
 call_response: get_header call_response :dispatch_status
@@ -89,7 +89,7 @@ http call failed: connection refused
 
 === TEST 4: an answer without a body
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/?body=
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/?body=
 call_response: args
 call_response: get_body call_response 0 10
 --- grep_error_log_out
@@ -101,7 +101,7 @@ get_body call_response 0 10 -> NOT_FOUND
 
 === TEST 5: a range of the body; what is behind the end is left out
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/?body=helloworld
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/?body=helloworld
 call_response: get_body call_response 0 2
 call_response: get_body call_response 1 1
 call_response: get_body call_response 1 2
@@ -125,7 +125,7 @@ get_body call_response 1 10 -> OK elloworld
 
 === TEST 6: a range outside of the body is not found; -1 is the greatest size
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 "" :path=/?body=helloworld
+request_headers: http_call 127.0.0.1:1980 20000 "" :path=/?body=helloworld
 call_response: get_body call_response -1 2
 call_response: get_body call_response 1 0
 call_response: get_body call_response 1 -1
@@ -141,7 +141,7 @@ get_body call_response 10 2 -> NOT_FOUND
 
 === TEST 7: a reply after the answer
 --- script
-request_headers: http_call 127.0.0.1:1980 1000 ""
+request_headers: http_call 127.0.0.1:1980 20000 ""
 call_response: set_effective_context $stream
 call_response: send_local_response 503 "" a=b
 --- error_code: 503
@@ -157,9 +157,9 @@ send_local_response 503 "" a=b -> OK
 
 === TEST 8: a call after the answer, a reply after its answer
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 ""
+request_headers: http_call[a] 127.0.0.1:1980 20000 ""
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 ""
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 ""
 call_response[b]: set_effective_context $stream
 call_response[b]: send_local_response 403 denied
 --- error_code: 403
@@ -174,11 +174,11 @@ run http callback callout id: 1, plugin ctx id: 1
 
 === TEST 9: three calls, one after the other
 --- script
-request_headers: http_call[a] 127.0.0.1:1980 1000 ""
+request_headers: http_call[a] 127.0.0.1:1980 20000 ""
 call_response[a]: set_effective_context $stream
-call_response[a]: http_call[b] 127.0.0.1:1980 1000 ""
+call_response[a]: http_call[b] 127.0.0.1:1980 20000 ""
 call_response[b]: set_effective_context $stream
-call_response[b]: http_call[c] 127.0.0.1:1980 1000 ""
+call_response[b]: http_call[c] 127.0.0.1:1980 20000 ""
 call_response[c]: set_effective_context $stream
 call_response[c]: send_local_response 401 denied
 --- error_code: 401

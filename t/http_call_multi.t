@@ -13,8 +13,8 @@ __DATA__
     location = /t {
         content_by_lua_block {
             assert(require("run")([[
-request_headers: http_call[a] 127.0.0.1:1980 1000 "" :path=/?body=a
-request_headers: http_call[b] 127.0.0.1:1980 1000 "" :path=/?body=b
+request_headers: http_call[a] 127.0.0.1:1980 20000 "" :path=/?body=a
+request_headers: http_call[b] 127.0.0.1:1980 20000 "" :path=/?body=b
 call_response[a]: get_body call_response 0 10
 call_response[b]: get_body call_response 0 10
             ]]))
