@@ -31,7 +31,7 @@ while (my ($name, $case) = splice @cases, 0, 2) {
     close $out or die "$file: $!";
     my $output = `$^X -I. -It/lib $file 2>&1`;
     my $status = $?;
-    my ($found) = $output =~ /^not ok \d+ - TEST 1: case - valgrind has found (\d+) errors$/m;
+    my ($found) = $output =~ /^not ok \d+ - TEST 1: case - errors found by valgrind: (\d+)$/m;
     is($found // 0, $count, "findings in $name") or diag($output);
     is($status != 0, $count != 0, "failure with findings in $name");
     like($output, qr/Invalid read of size 1\n.*strlen/, "report of findings in $name") if $count;

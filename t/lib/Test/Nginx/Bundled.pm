@@ -622,7 +622,7 @@ sub check_findings {
     my ($name) = @_;
     my $findings = $Server->findings or return;
     my $count = () = $findings =~ /^==\d+== \S.*\n==\d+==    at /mg;
-    fail("$name - valgrind has found $count errors");
+    fail("$name - errors found by valgrind: $count");
     diag($findings);
 }
 

@@ -309,6 +309,7 @@ sub whole_log {
 # What valgrind has found in the processes of the server since the last call.
 sub findings {
     my ($self) = @_;
+    return '' unless $VALGRIND;
     my $findings = '';
     for my $log (glob "$self->{valgrind}/*") {
         my $text = slurp($log);
