@@ -95,7 +95,7 @@ free plugin context 1
     location = /hit {
         content_by_lua_block {
             assert(require("resty.proxy-wasm").on_http_request_headers(package.loaded.ctx))
-            ngx.sleep(0.05)
+            require("barrier")(9)
         }
     }
 --- request
@@ -117,6 +117,7 @@ CORE::join("", map { "create http context $_\n" } 2 .. 10, 2 .. 10)
     location = /hit {
         content_by_lua_block {
             assert(require("resty.proxy-wasm").on_http_request_headers(package.loaded.ctx))
+            require("barrier")(9)
             ngx.sleep(math.random() / 10)
         }
     }
