@@ -1,0 +1,5 @@
+(module (memory (export "memory") 1) (global $g (mut i64) (i64.const -1))
+  (func $f (param i32 f64) (result i64 i32)
+    (i64.add (global.get $g) (i64.trunc_sat_f64_s (local.get 1))) (i32.popcnt (local.get 0)))
+  (func (export "_start") (drop (call $f (i32.const 7) (f64.const 1.5))) (global.set $g)
+    (drop (i32.div_s (i32.const 1) (i32.const 0)))))

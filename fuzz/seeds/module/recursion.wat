@@ -1,0 +1,1 @@
+(module (memory (export "memory") 0) (func $f (export "_start") (call $f)))

@@ -1,0 +1,6 @@
+(module (memory (export "memory") 1)
+  (func (export "_start") (local v128)
+    (local.set 0 (i32x4.add (v128.load (i32.const 0)) (v128.const i32x4 1 2 3 4)))
+    (v128.store (i32.const 16) (local.get 0))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 64))
+    (memory.copy (i32.const 32) (i32.const 0) (i32.const 64))))

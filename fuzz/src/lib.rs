@@ -1,0 +1,17 @@
+//! What each fuzz target does with its input. A finding is a panic.
+
+pub mod callbacks;
+mod embedding;
+mod exchange;
+pub mod foreign;
+pub mod grpc;
+mod guest;
+pub mod guest_memory;
+pub mod hostcalls;
+pub mod http1;
+pub mod http2;
+pub mod module;
+pub mod pairs;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../crates/proxy-wasm-host/tests/all/proxy.rs"]
+mod proxy;
