@@ -5,7 +5,7 @@ LIBRARY = lib/resty/wasm/native.so
 LUALIB ?= $(if $(OPENRESTY_PREFIX),$(OPENRESTY_PREFIX)/site/lualib,/usr/local/share/lua/5.1)
 export OPENRESTY_PREFIX
 
-.PHONY: build guests run test soak valgrind bench install dist install-apisix clean
+.PHONY: build guests run test fuzz soak valgrind bench install dist install-apisix clean
 
 build:
 	cargo build --locked --release --workspace
@@ -21,6 +21,9 @@ run: build guests
 
 test:
 	tools/test
+
+fuzz:
+	tools/fuzz
 
 soak: build guests
 	tools/need-nginx
@@ -56,4 +59,4 @@ install-apisix: build
 	  $(if $(OPENRESTY_PREFIX),--openresty "$(OPENRESTY_PREFIX)")
 
 clean:
-	rm -rf target t/servroot $(LIBRARY)
+	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts t/servroot $(LIBRARY)
