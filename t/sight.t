@@ -199,6 +199,6 @@ nilfailed to run proxy_on_http_request_headers
 --- response_body
 nilfailed to run proxy_on_http_request_headers
 --- error_log eval
-[qr/- (?:\S+!)?share\b/, qr{t/guests/c/divide\.c:14:18}, qr/- (?:\S+!)?proxy_on_request_headers\b/, qr{t/guests/c/divide\.c:18:12}, qr/wasm trap: integer divide by zero/]
+[qr/- (?:\S+!)?share\b/, qr{t/guests/c/divide\.c:14:\d+}, qr/- (?:\S+!)?proxy_on_request_headers\b/, qr{t/guests/c/divide\.c:19:\d+}, qr/wasm trap: wasm `unreachable` instruction executed/]
 --- no_error_log
 [alert]

@@ -1,4 +1,4 @@
-// A plugin that divides by zero two functions deep. It is built with debug information.
+// A plugin that stops itself, two functions deep, before it divides by zero. It is built with debug information.
 
 #include <stdint.h>
 
@@ -11,6 +11,7 @@ uint32_t EXPORT(proxy_on_memory_allocate)(uint32_t size) { return size ? 1024 : 
 static volatile uint32_t nobody;
 
 __attribute__((noinline)) static uint32_t share(uint32_t whole) {
+    if (!nobody) __builtin_trap();
     return whole / nobody;
 }
 
