@@ -378,7 +378,7 @@ plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 
             local name = ngx.var.arg_name
             local plugin = assert(wasm.load(name, "target/guests/script.wasm", {callback_timeout = 20}))
             local before = {
-                tick = "configure: set_tick 1\n",
+                tick = "configure: set_tick 1\ntick: set_tick 0\n",
                 queue_ready = "configure: register_queue q\nrequest_headers: enqueue $queue message\n",
                 call_response = 'request_headers: http_call 127.0.0.1:1980 5000 ""\n',
             }
