@@ -97,7 +97,6 @@ const MACHINE: &str = r#"
     (global $end (mut i32) (i32.const 0))
     (global $allocated (mut i32) (i32.const 65536))
     (global $allocator (mut i32) (i32.const 0))
-    (global $allocating (mut i32) (i32.const 0))
 
     (func $byte (result i32)
         (if (i32.ge_u (global.get $pc) (global.get $end)) (then (return (i32.const 0))))
@@ -134,14 +133,10 @@ const MACHINE: &str = r#"
         (global.set $allocated (i32.const 4096)))
 
     (func $malloc (export "malloc") (param $size i32) (result i32)
-        (if (global.get $allocating) (then (drop (call $log (i32.const 2) (i32.const 223) (i32.const 6)))))
         (if (global.get $allocator) (then
             (global.set $allocator (i32.sub (global.get $allocator) (i32.const 1)))
-            (global.set $allocating (i32.const 1))
-            (drop (call $run))
-            (global.set $allocating (i32.const 0))))
+            (drop (call $run))))
         (global.get $allocated))
-    (data (i32.const 223) "nested")
 "#;
 
 /// The text of the guest that declares `version` and imports what plugins of it can.
@@ -211,7 +206,10 @@ fn run(imports: &[(&str, &str, Vec<bool>)]) -> String {
         "(drop (memory.grow (call $byte))) (br $next)".to_owned(),
         "(global.set $allocated (call $number)) (br $next)".to_owned(),
         "(global.set $allocator (call $byte)) (br $next)".to_owned(),
-        "(drop (call $log (i32.const 2) (i32.const 208) (i32.const 4))) (loop $spin (br $spin))".to_owned(),
+        // Whatever the program has written there, the text is "tick".
+        "(i32.store (i32.const 208) (i32.const 0x6b636974))
+            (drop (call $log (i32.const 2) (i32.const 208) (i32.const 4))) (loop $spin (br $spin))"
+            .to_owned(),
         "(drop (call $log (i32.const 2) (i32.const 216) (i32.const 7))) (br $next)".to_owned(),
     ];
     let calls = imports.iter().enumerate().map(|(index, (_, _, parameters))| {
