@@ -66,7 +66,8 @@ sub start_daemon {
     my ($server) = @_;
     $server->kill_leftovers;
     system($server->{binary}, '-p', "$server->{root}/", '-c', $server->{conf}) == 0 or return 'nginx did not start';
-    poll(sub { $server->{pid} = pid_in($server->{pid_file}) }) or return 'nginx wrote no pid';
+    # A signal that comes before there are workers is noticed with the next one.
+    poll(sub { $server->{pid} = pid_in($server->{pid_file}) and workers_of($server->{pid}) == 2 }) or return 'there are no workers';
     return;
 }
 
