@@ -60,7 +60,7 @@ impl Quota {
     }
 
     fn wanted(&self, dict: &dyn Dict, more: usize) -> usize {
-        dict.number(&self.key).unwrap_or_default() as usize + more
+        (dict.number(&self.key).unwrap_or_default() as usize).saturating_add(more)
     }
 
     #[cold]
