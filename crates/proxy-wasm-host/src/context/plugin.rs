@@ -142,7 +142,9 @@ impl<H: Host> Plugin<H> {
 
 impl<H: Host> Drop for Plugin<H> {
     fn drop(&mut self) {
-        self.vm.get_mut().log_info("unloaded wasm plugin");
+        let vm = self.vm.get_mut();
+        vm.publish_calls();
+        vm.log_info("unloaded wasm plugin");
     }
 }
 

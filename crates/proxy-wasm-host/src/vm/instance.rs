@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::{Instance, Store};
 use wasmtime_wasi::I32Exit;
@@ -617,15 +617,20 @@ impl<H: Host> Vm<H> {
         if let Some(limit) = limit {
             self.log_error(format_args!("plugin {name:?}: {callback} was stopped: {limit}"));
         }
-        let State { host_metrics, host, .. } = self.store.data_mut();
-        host_metrics.trap(host.dict_of_host(), name, kind);
-        if let Some(rest) = self.recovery.trapped(kind) {
+        if let Some(rest) = self.count_trap(kind) {
             let failures = self.recovery.failures();
             self.log_error(format_args!(
                 "plugin {name:?} has failed {failures} times in a row: it is not called for {} ms",
                 rest.as_millis()
             ));
         }
+    }
+
+    /// The instance can't be used any more. Returns for how long the plugin rests, if it does.
+    fn count_trap(&mut self, kind: TrapKind) -> Option<Duration> {
+        let State { host_metrics, host, options, .. } = self.store.data_mut();
+        host_metrics.trap(host.dict_of_host(), &options.name, kind);
+        self.recovery.trapped(kind)
     }
 
     /// Builds a new instance if the old one trapped.
@@ -648,7 +653,7 @@ impl<H: Host> Vm<H> {
         self.generation = self.generation.wrapping_add(1);
         if let Err(error) = self.instantiate() {
             self.log_error(format_args!("{error}"));
-            self.recovery.trapped(TrapKind::Other);
+            self.count_trap(TrapKind::Other);
             return Err(CallError::Trapped);
         }
         let mut ids: Vec<u32> = self.store.data().contexts.plugins.keys().copied().collect();
@@ -657,7 +662,7 @@ impl<H: Host> Vm<H> {
         if let Err(error) = configured {
             self.callbacks = None;
             if error == CallError::Refused {
-                self.recovery.trapped(TrapKind::Other);
+                self.count_trap(TrapKind::Other);
             }
         }
         configured

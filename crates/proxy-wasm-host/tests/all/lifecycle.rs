@@ -1,5 +1,6 @@
 use proxy_wasm_host::{
-    CallError,
+    CallError, Host,
+    store::prometheus,
     vm::{self, Event, Outcome},
 };
 
@@ -214,4 +215,18 @@ fn a_new_instance_that_refuses_an_old_configuration_is_not_used() {
     plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
     assert_eq!(second.open_stream(Request::default()), Err(CallError::Refused));
     assert_eq!(second.open_stream(Request::default()), Err(CallError::Resting { failures: 2 }));
+    let metrics = prometheus(proxy.dict());
+    for (kind, count) in plugin.status().unwrap().traps.into_iter().filter(|(_, count)| *count > 0) {
+        let line = format!("resty_wasm_traps_total{{plugin=\"a plugin\",kind=\"{}\"}} {count}", kind.name());
+        assert!(metrics.lines().any(|other| other == line), "{line} is not in:\n{metrics}");
+    }
+}
+
+#[test]
+fn the_calls_of_a_plugin_that_is_gone_are_counted() {
+    let proxy = Proxy::default();
+    drop(proxy.load(&logging_guest("")).unwrap().configure(b"conf").unwrap());
+    let metrics = prometheus(proxy.dict());
+    // on_context_create, on_vm_start, on_configure, on_done, on_delete
+    assert!(metrics.contains("resty_wasm_calls_total{plugin=\"a plugin\"} 5\n"), "{metrics}");
 }
