@@ -27,7 +27,7 @@ fuzz:
 
 soak: build guests
 	tools/need-nginx
-	tools/need prove=perl pgrep=procps /usr/share/perl5/Test/Base.pm=libtest-base-perl
+	tools/need prove=perl /usr/share/perl5/Test/Base.pm=libtest-base-perl
 	tools/soak
 
 valgrind:
