@@ -54,70 +54,57 @@ local function request_body()
     return body
 end
 
-local function on_request(plugin, conf, ctx)
-    local name = plugin.entry.name
+-- Calls one of the module's functions in the plugin context of a configuration. Returns whether it succeeded; why not is in the log.
+local function call(name, plugin, conf, ctx, ...)
     local plugin_ctx, err = context_of(plugin, conf, ctx)
     if not plugin_ctx then
-        ngx.log(ngx.ERR, name, ": failed to fetch wasm plugin ctx: ", err)
-        return 503
+        ngx.log(ngx.ERR, plugin.entry.name, ": failed to fetch wasm plugin ctx: ", err)
+        return false
     end
     local ok
-    ok, err = wasm.on_http_request_headers(plugin_ctx)
+    ok, err = wasm[name](plugin_ctx, ...)
     if not ok then
-        ngx.log(ngx.ERR, name, ": failed to run wasm plugin: ", err)
+        ngx.log(ngx.ERR, plugin.entry.name, ": failed to run wasm plugin: ", err)
+    end
+    return ok
+end
+
+-- Whether a plugin has asked for a body, by the variable that it sets for that.
+local function takes_body(variable)
+    local asks = ngx.var[variable] ~= ""
+    if asks then
+        ngx.var[variable] = ""
+    end
+    return asks
+end
+
+local function on_request(plugin, conf, ctx)
+    if not call("on_http_request_headers", plugin, conf, ctx) then
         return 503
     end
-    ctx["wasm_" .. name .. "_process_req_body"] = ngx.var.wasm_process_req_body ~= ""
-    if ctx["wasm_" .. name .. "_process_req_body"] then
-        ngx.var.wasm_process_req_body = ""
-        ok, err = wasm.on_http_request_body(plugin_ctx, request_body(), true)
-        if not ok then
-            ngx.log(ngx.ERR, name, ": failed to run wasm plugin: ", err)
-            return 503
-        end
+    if takes_body("wasm_process_req_body") and not call("on_http_request_body", plugin, conf, ctx, request_body(), true) then
+        return 503
     end
 end
 
 local function on_response_headers(plugin, conf, ctx)
-    local name = plugin.entry.name
-    local plugin_ctx, err = context_of(plugin, conf, ctx)
-    if not plugin_ctx then
-        ngx.log(ngx.ERR, name, ": failed to fetch wasm plugin ctx: ", err)
-        return
-    end
-    local ok
-    ok, err = wasm.on_http_response_headers(plugin_ctx)
-    if not ok then
-        ngx.log(ngx.ERR, name, ": failed to run wasm plugin: ", err)
-        return
-    end
-    if ngx.var.wasm_process_resp_body ~= "" then
-        ngx.var.wasm_process_resp_body = ""
-        ctx["wasm_" .. name .. "_process_resp_body"] = true
+    if call("on_http_response_headers", plugin, conf, ctx) and takes_body("wasm_process_resp_body") then
+        ctx["wasm_" .. plugin.entry.name .. "_process_resp_body"] = true
     end
 end
 
 local function on_response_body(plugin, conf, ctx)
-    local name = plugin.entry.name
-    if not ctx["wasm_" .. name .. "_process_resp_body"] then
-        return
-    end
-    local plugin_ctx, err = context_of(plugin, conf, ctx)
-    local ok = plugin_ctx
-    if plugin_ctx then
-        ok, err = wasm.on_http_response_body(plugin_ctx)
-    end
-    if not ok then
-        ngx.log(ngx.ERR, name, ": failed to run wasm plugin: ", err)
+    if ctx["wasm_" .. plugin.entry.name .. "_process_resp_body"] then
+        call("on_http_response_body", plugin, conf, ctx)
     end
 end
 
 -- Calls the plugins that a set of configurations names.
-local function run(confs, phase, call, ctx)
+local function run(confs, phase, handle, ctx)
     for _, plugin in ipairs(plugins) do
         local conf = confs[plugin.entry.name]
         if conf and (not phase or (plugin.entry.http_request_phase or "access") == phase) then
-            local status = call(plugin, conf, ctx)
+            local status = handle(plugin, conf, ctx)
             if status then
                 return ngx.exit(status)
             end
@@ -125,11 +112,11 @@ local function run(confs, phase, call, ctx)
     end
 end
 
-local function run_global_rules(phase, call, ctx)
+local function run_global_rules(phase, handle, ctx)
     local conf_type, conf_id = ctx.conf_type, ctx.conf_id
     for _, rule in ipairs(_M.global_rules) do
         ctx.conf_type, ctx.conf_id = "global_rule", rule.id
-        run(rule.plugins, phase, call, ctx)
+        run(rule.plugins, phase, handle, ctx)
     end
     ctx.conf_type, ctx.conf_id = conf_type, conf_id
 end
@@ -174,23 +161,21 @@ function _M.access()
     run(ctx.plugins, "access", on_request, ctx)
 end
 
---- header_filter_by_lua
-function _M.header_filter()
-    local ctx = ngx.ctx.api_ctx
-    if ctx then
-        run_global_rules(nil, on_response_headers, ctx)
-        run(ctx.plugins, nil, on_response_headers, ctx)
+local function response_phase(handle)
+    return function()
+        local ctx = ngx.ctx.api_ctx
+        if ctx then
+            run_global_rules(nil, handle, ctx)
+            run(ctx.plugins, nil, handle, ctx)
+        end
     end
 end
 
+--- header_filter_by_lua
+_M.header_filter = response_phase(on_response_headers)
+
 --- body_filter_by_lua
-function _M.body_filter()
-    local ctx = ngx.ctx.api_ctx
-    if ctx then
-        run_global_rules(nil, on_response_body, ctx)
-        run(ctx.plugins, nil, on_response_body, ctx)
-    end
-end
+_M.body_filter = response_phase(on_response_body)
 
 --- The control API's list of routes: what they hold has to be serialisable.
 function _M.list_routes()
