@@ -332,10 +332,7 @@ request_headers: log info five
 request_headers: log info six
 request_headers: log info seven
 --- lua
-    local function count(pattern)
-        local log = io.open("$TEST_NGINX_SERVER_ROOT/logs/error.log"):read("*a")
-        return select(2, log:gsub(pattern, ""))
-    end
+    local count = require("plugins").count
     -- Until a second has passed in which there were too many.
     local calls = 0
     repeat
@@ -399,7 +396,8 @@ plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 
             wasm.on_http_request_body(ngx.ctx.plugin, "body", true)
         }
         content_by_lua_block {
-            if ngx.var.arg_name == "tick" or ngx.var.arg_name == "queue_ready" then ngx.sleep(0.3) end
+            local name = ngx.var.arg_name
+            if name == "tick" or name == "queue_ready" then require("plugins").wait("proxy_on_" .. name .. " was stopped") end
             ngx.header["trailer"] = "x"
             ngx.say("ok")
         }
@@ -415,7 +413,7 @@ plugin "plugin": proxy_on_response_body holds back 120 bytes, body_limit allows 
                 collectgarbage()
                 collectgarbage()
             end
-            ngx.say(require("client")("/other"))
+            ngx.say((client("/other")))
         }
     }
     location = /other { return 200 "other"; }
