@@ -201,8 +201,7 @@ is((garbage('endless-body', '-m', 0.3))[2], 28, 'endless-body: curl gives up');
 
 my $nginx = Test::Nginx::Bundled::Server->new(binary => $ENV{TEST_NGINX_BINARY}, root => cwd() . '/t/servroot');
 my %config = (
-    modules => [split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // ''], env => [], main_config => '', config => '', port => 1984,
-    master => 'on', workers => 1, worker_connections => 64, log_level => 'info', http_config => $t::Servers::BACKENDS,
+    port => 1984, master => 'on', workers => 1, worker_connections => 64, log_level => 'info', http_config => $t::Servers::BACKENDS,
 );
 $nginx->populate($nginx->config_text(%config), []);
 is($nginx->start, undef, 'nginx starts');

@@ -21,9 +21,7 @@ sub start {
     my (%option) = @_;
     my $server = Test::Nginx::Bundled::Server->new(binary => $binary, root => "$root/t/servroot");
     my $config = $server->config_text(
-        modules => [split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // ''],
-        master => 'on', workers => 2, worker_connections => 1024, log_level => 'info', port => $PORT, env => [],
-        main_config => $option{main_config} // '',
+        master => 'on', workers => 2, worker_connections => 1024, log_level => 'info', port => $PORT,
         http_config => qq{
             lua_package_path "$root/lib/?.lua;$root/t/lib/?.lua;;";
             lua_shared_dict resty_wasm 1m;
@@ -235,8 +233,7 @@ sub stops {
             content_by_lua_block {
                 local files = {"script", "lifecycle", "empty"}
                 local number = ngx.shared.test:incr("loads", 1, 0)
-                os.execute("cp $root/target/guests/" .. files[number % 3 + 1] .. ".wasm $root/t/servroot/new." .. number
-                    .. " && mv $root/t/servroot/new." .. number .. " $root/t/servroot/plugin.wasm")
+                require("replace")("$root/t/servroot/plugin.wasm", files[number % 3 + 1])
                 local plugin = wasm.load("replaced", "$root/t/servroot/plugin.wasm")
                 if plugin and not replaced then replaced = wasm.on_configure(plugin, "request_headers: args") end
                 collectgarbage()

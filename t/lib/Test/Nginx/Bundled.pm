@@ -231,7 +231,6 @@ sub config_of {
     my ($block) = @_;
     return $Server->config_text(
         %Setting,
-        modules     => [grep { length } split /\s+/, $ENV{TEST_NGINX_LOAD_MODULES} // ''],
         env         => \@EnvToNginx,
         log_level   => $block->log_level || $Setting{log_level},
         main_config => expand_env($block->main_config),

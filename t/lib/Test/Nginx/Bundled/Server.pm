@@ -57,8 +57,10 @@ sub version {
 
 sub config_text {
     my ($self, %part) = @_;
+    my @modules = split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+    %part = (env => [], main_config => '', http_config => '', config => '', %part);
     my $root = $self->{root};
-    my $modules = join '', map { "load_module $_;\n" } @{ $part{modules} };
+    my $modules = join '', map { "load_module $_;\n" } @modules;
     my $user = $> == 0 ? "user root;\n" : '';
     my $env = join '', map { /\s/ ? "env '$_';\n" : "env $_;\n" } @{ $part{env} };
     my $temp_paths = join '', map { "    ${_}_temp_path $root/${_}_temp;\n" } @TEMP_PATHS;
