@@ -62,13 +62,8 @@ _EOC_
     location = /t {
         content_by_lua_block {
             for method, uri, body in ([[$requests]]):gmatch("(%u+) (%S+) ?([^\\n]*)\\n") do
-                local socket = ngx.socket.tcp()
-                assert(socket:connect("127.0.0.1", ngx.var.server_port))
-                assert(socket:send(method .. " " .. uri .. " HTTP/1.0\\r\\nHost: localhost\\r\\n"
-                    .. (body ~= "" and "Content-Length: " .. #body or "X-No: body") .. "\\r\\n\\r\\n" .. body))
-                local response = socket:receive("*a")
-                socket:close()
-                ngx.say(response:match("HTTP/%S+ (%d+)"), " ", response:match("\\r\\n\\r\\n([^\\r\\n]*)"))
+                local response, status = require("client")(uri, {method = method, body = body ~= "" and body or nil})
+                ngx.say(status, " ", response:match("[^\\r\\n]*"))
             end
         }
     }
@@ -361,11 +356,8 @@ for n = 1, 600 do gateway.consumers["key" .. n] = {name = "c" .. n, plugins = {}
         content_by_lua_block {
             for pass = 1, 3 do
                 for n = 1, 600 do
-                    local socket = ngx.socket.tcp()
-                    assert(socket:connect("127.0.0.1", ngx.var.server_port))
-                    socket:send("GET /1 HTTP/1.0\r\nHost: localhost\r\napikey: key" .. n .. "\r\n\r\n")
-                    assert(socket:receive("*a"):find("200 OK", 1, true))
-                    socket:close()
+                    local _, status = require("client")("/1", {headers = {apikey = "key" .. n}})
+                    assert(status == "200", status)
                 end
             end
             collectgarbage()
@@ -494,8 +486,7 @@ route("1", {log = {conf = "x"}})
 --- config
     location = /replace {
         content_by_lua_block {
-            assert(os.execute("cp target/guests/lifecycle.wasm $TEST_NGINX_SERVER_ROOT/new.wasm"
-                .. " && mv $TEST_NGINX_SERVER_ROOT/new.wasm $TEST_NGINX_SERVER_ROOT/plugin.wasm"))
+            require("replace")("$TEST_NGINX_SERVER_ROOT/plugin.wasm", "lifecycle")
             ngx.say("replaced")
         }
     }

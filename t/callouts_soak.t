@@ -154,7 +154,7 @@ _EOC_
             local base = descriptors()
             local lua, all = {}, {}
             for n = 1, RUNS do
-                ngx.print(get("/run"))
+                ngx.print((get("/run")))
                 wait("ends of stream contexts", function() return counted("created") == counted("deleted") end)
                 wait("ends of callouts", function() return counted("made") == counted("ended") end)
                 wait("timers to end", function() return timers() == 1 end)

@@ -262,14 +262,7 @@ quoted{v="\"\\\n"} 0
     location = /t {
         content_by_lua_block {
             require("run")("configure: define_metric counter n\nrequest_headers: increment_metric $metric 5")
-            ngx.shared.test:set("generation", 2)
-            os.execute("kill -HUP $(cat $TEST_NGINX_SERVER_ROOT/logs/nginx.pid)")
-            local text
-            repeat
-                ngx.sleep(0.001)
-                text = require("client")("/run")
-            until text:sub(1, 1) == "2"
-            ngx.print(text)
+            ngx.print(require("reload")("/run"))
         }
     }
 --- timeout: 60

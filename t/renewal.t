@@ -14,18 +14,11 @@ add_block_preprocessor(sub {
         content_by_lua_block {
             local wasm = require("resty.proxy-wasm")
             local file = "$ENV{PWD}/t/servroot/plugin.wasm"
-            local function put(guest)
-                local from, to = assert(io.open("target/guests/" .. guest .. ".wasm", "rb")), assert(io.open(file, "wb"))
-                to:write(from:read("*a"))
-                to:close()
-            end
+            local function put(guest) require("replace")(file, guest) end
             local function load(name, opts) return wasm.load(name or "plugin", file, opts) end
             local function use(ctx)
                 package.loaded.ctx = ctx
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", ngx.var.server_port))
-                assert(sock:send("GET /use HTTP/1.0\\r\\n\\r\\n"))
-                return assert(sock:receive("*a")):match("\\r\\n\\r\\n(.*)")
+                return (assert(require("client")("/use")))
             end
             local function collect() collectgarbage() collectgarbage() end
 $lua

@@ -334,9 +334,7 @@ exited on signal 9
         content_by_lua_block {
             local client = require("client")
             assert(require("run")("request_headers: set_shared key before 0"))
-            ngx.shared.test:set("generation", 2)
-            os.execute("kill -HUP $(cat $TEST_NGINX_SERVER_ROOT/logs/nginx.pid)")
-            repeat ngx.sleep(0.001) until client("/run") == "2"
+            require("reload")("/run")
             -- in a worker of the first generation, which is about to end
             assert(require("run")("request_headers: set_shared key after 0"))
             client("/run")
