@@ -658,11 +658,11 @@ request_headers: http_call[c] 127.0.0.1:1980 5000 "" :path=/
 call_response[b]: http_call[d] 127.0.0.1:1980 5000 "" :path=/
 ]], {callouts_in_flight = 2}) == "ok")
     wait("run http callback callout id: 2")
---- grep_error_log eval: qr/plugin "plugin" has .*?(?=, client)|http_call.*?-> .*?(?=, client|$)/
+--- grep_error_log eval: qr/plugin "plugin": .*? wants .*?(?=, client)|http_call.*?-> .*?(?=, client|$)/
 --- grep_error_log_out
 http_call[a] 127.0.0.1:1980 5000 "" :path=/ -> OK 0
 http_call[b] 127.0.0.1:1980 5000 "" :path=/ -> OK 1
-plugin "plugin" has 2 callouts in flight: callouts_in_flight allows no more
+plugin "plugin": proxy_on_request_headers wants 3 callouts in flight: callouts_in_flight allows 2
 http_call[c] 127.0.0.1:1980 5000 "" :path=/ -> INTERNAL_FAILURE
 http_call[d] 127.0.0.1:1980 5000 "" :path=/ -> OK 2
 --- no_error_log
@@ -877,3 +877,22 @@ call_response: get_body call_response 0 100
 lua_max_running_timers are not enough
 --- no_error_log
 [error]
+
+
+
+=== TEST 36: callout_bytes_in_flight: bodies and headers of callouts that are in flight
+--- lua
+    assert(run([[
+request_headers: http_call[a] 127.0.0.1:1980 5000 "0123456789" :path=/
+request_headers: http_call[b] 127.0.0.1:1980 5000 "" :path=/
+call_response[a]: http_call[c] 127.0.0.1:1980 5000 "0123456789" :path=/
+]], {callout_bytes_in_flight = 20}) == "ok")
+    wait("run http callback callout id: 1")
+--- grep_error_log eval: qr/plugin "plugin": .*? wants .*?(?=, client)|http_call.*?-> .*?(?=, client|$)/
+--- grep_error_log_out
+http_call[a] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 0
+plugin "plugin": proxy_on_request_headers wants 22 bytes of callouts in flight: callout_bytes_in_flight allows 20
+http_call[b] 127.0.0.1:1980 5000 "" :path=/ -> INTERNAL_FAILURE
+http_call[c] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 1
+--- no_error_log
+[alert]

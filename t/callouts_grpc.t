@@ -587,3 +587,31 @@ deny 403]], nil, "callouts")
 --- error_code: 403
 --- response_body
 a callout has failed
+
+
+
+=== TEST 27: messages that were sent on a stream hold no bytes any more
+--- lua
+    local ctx = configure([[
+request_headers: grpc_stream 127.0.0.1:1990 test.Echo Bidirectional
+request_headers: grpc_send $token 0 one
+request_headers: grpc_send $token 0 12345678
+request_headers: return 1
+grpc_message: get_body grpc_message 0 100
+grpc_message: grpc_send $token 1 12345678
+grpc_close: args
+]], {callout_bytes_in_flight = 10})
+    assert(wasm.on_http_request_headers(ctx))
+    wait("grpc_close 1: args")
+--- grep_error_log eval: qr/plugin "plugin": .*? wants .*?(?=, client)|(?:grpc_send|get_body|args).*?-> .*?(?=, context|, client|$)/m
+--- grep_error_log_out
+grpc_send $token 0 one -> OK
+plugin "plugin": proxy_on_request_headers wants 16 bytes of callouts in flight: callout_bytes_in_flight allows 10
+grpc_send $token 0 12345678 -> BAD_ARGUMENT
+get_body grpc_message 0 100 -> OK one
+grpc_send $token 1 12345678 -> OK
+get_body grpc_message 0 100 -> OK 12345678
+grpc_send $token 1 12345678 -> BAD_ARGUMENT
+args -> OK 1 0 0
+--- no_error_log
+[alert]

@@ -213,6 +213,14 @@ pub fn send(token: u32, message: Option<&[u8]>, is_last: bool) {
     }
 }
 
+/// How many bytes of messages a stream still has to send.
+pub fn unsent_bytes(token: u32) -> usize {
+    let Some(callout) = find(token) else { return 0 };
+    let state = callout.state.borrow();
+    let waiting: usize = state.unsent.iter().map(|(message, _)| message.len()).sum();
+    waiting + state.connection.as_ref().map_or(0, Connection::unsent)
+}
+
 /// Ends the streams that no living request made: the worker is to end, and they may have no end of their own.
 pub fn end_streams() {
     let open: Vec<Rc<InFlight>> = CALLOUTS.open.borrow().values().cloned().collect();

@@ -144,6 +144,9 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     if let Some(most) = given.get::<Option<usize>>("callouts_in_flight")? {
         options.callouts_in_flight = most;
     }
+    if let Some(most) = given.get::<Option<usize>>("callout_bytes_in_flight")? {
+        options.callout_bytes_in_flight = most;
+    }
     if let Some(size) = given.get::<Option<usize>>("callout_response_size")? {
         options.callout_response_size = size;
     }

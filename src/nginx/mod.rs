@@ -84,6 +84,10 @@ impl Host for Nginx {
     }
 
     fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
+    fn unsent_grpc_bytes(&self, token: u32) -> usize {
+        callout::unsent_bytes(token)
+    }
+
         callout::send(token, message, is_last);
     }
 

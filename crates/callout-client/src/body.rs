@@ -46,6 +46,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
     /// Nothing follows once it has ended.
     pub(crate) fn push(&mut self, data: Bytes, end: bool) {
         if self.ended {

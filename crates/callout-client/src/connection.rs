@@ -118,6 +118,11 @@ impl Connection {
         }
     }
 
+    /// How many bytes of a body that is [`Body::Streamed`](crate::Body::Streamed) wait for the peer to take them.
+    pub fn unsent(&self) -> usize {
+        self.stream.as_ref().map_or(0, |stream| stream.borrow().len())
+    }
+
     /// Gives up the exchange that runs: no more events come of it. Over HTTP/2 the peer is told, over HTTP/1.1 the connection
     /// is of no more use.
     pub fn cancel(&mut self) {

@@ -53,6 +53,9 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Sends a message on a gRPC stream, if there is one; with `is_last` there will be no other.
     fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool);
 
+    /// How many bytes of messages wait to be sent on a gRPC stream.
+    fn unsent_grpc_bytes(&self, token: u32) -> usize;
+
     /// Nobody waits for a callout any more.
     fn cancel_callout(&self, token: u32);
 

@@ -53,6 +53,7 @@ local KNOWN = {
         return type(value) == "number" and value >= 65536 and value <= 4294967296 and value % 1 == 0
     end},
     callouts_in_flight = {"an integer, at least 1", is_limit},
+    callout_bytes_in_flight = {"a number of bytes, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_limit = {"a number of bytes, at least 1", is_limit},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
@@ -115,6 +116,8 @@ end
 -- `callout_response_size` number: how many bytes the body of an answer, or one gRPC message, may have; default 64 MiB.
 -- `callouts_in_flight` number: how many callouts the plugin may have at once, in each worker; default 10000.
 -- `wait_only_when_paused` boolean: a request goes on at once when the plugin did not pause it, and its HTTP calls go on by
+-- `callout_bytes_in_flight` number: how many bytes of headers, bodies and messages they may have that are not sent, together;
+-- default 256 MiB. A callout that wants more is not made.
 -- themselves, as in Envoy; default false: it waits for them, as with wasm-nginx-module.
 -- @return nil, or what is wrong with them
 function _M.check(opts)

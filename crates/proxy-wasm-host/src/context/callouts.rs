@@ -10,6 +10,8 @@ pub(crate) struct CalloutEntry {
     /// The stream context that it was made for, while that lives.
     pub stream: Option<u32>,
     pub kind: Kind,
+    /// How many bytes of it the proxy keeps: of headers and bodies, and of messages that wait to be sent.
+    pub size: usize,
     /// The guest has sent its last message.
     pub is_half_closed: bool,
     pub started: Instant,
@@ -30,16 +32,19 @@ pub(crate) enum Waiting {
 
 impl<S> Contexts<S> {
     /// Registers a callout of a plugin context, and of a stream context if that lives.
-    pub fn add_callout(&mut self, token: u32, plugin: u32, stream: Option<u32>, kind: Kind) {
+    pub fn add_callout(&mut self, token: u32, plugin: u32, stream: Option<u32>, kind: Kind, size: usize) {
         let stream = stream.filter(|id| self.streams.contains_key(id));
         let is_half_closed = kind != Kind::GrpcStream;
-        self.callouts.insert(token, CalloutEntry { plugin, stream, kind, is_half_closed, started: Instant::now() });
+        let started = Instant::now();
+        self.callouts.insert(token, CalloutEntry { plugin, stream, kind, size, is_half_closed, started });
+        self.callout_bytes += size;
         self.count_callout(plugin, stream, kind, 1);
     }
 
     /// Forgets a callout and returns what was kept of it.
     pub fn remove_callout(&mut self, token: u32) -> Option<CalloutEntry> {
         let callout = self.callouts.remove(&token)?;
+        self.callout_bytes -= callout.size;
         self.count_callout(callout.plugin, callout.stream, callout.kind, -1);
         Some(callout)
     }
@@ -49,6 +54,24 @@ impl<S> Contexts<S> {
         if let Some(callout) = self.callouts.get_mut(&token) {
             callout.is_half_closed = is_half_closed;
         }
+    }
+
+    /// Counts a message that is about to be sent on a stream.
+    pub fn add_callout_bytes(&mut self, token: u32, size: usize) {
+        if let Some(callout) = self.callouts.get_mut(&token) {
+            callout.size += size;
+            self.callout_bytes += size;
+        }
+    }
+
+    /// Forgets the messages that have been sent on streams: `unsent` are those of a token that have not.
+    pub fn recount_callout_bytes(&mut self, unsent: impl Fn(u32) -> usize) {
+        for (token, callout) in &mut self.callouts {
+            if callout.kind == Kind::GrpcStream {
+                callout.size = unsent(*token);
+            }
+        }
+        self.callout_bytes = self.callouts.values().map(|callout| callout.size).sum();
     }
 
     /// The callouts of a stream context, oldest first.

@@ -29,6 +29,8 @@ pub(crate) struct Contexts<S> {
     pub streams: IdMap<StreamEntry<S>>,
     /// Callouts in flight by their tokens.
     pub callouts: IdMap<CalloutEntry>,
+    /// How many bytes they hold.
+    pub callout_bytes: usize,
 }
 
 impl<S> Default for Contexts<S> {
@@ -39,6 +41,7 @@ impl<S> Default for Contexts<S> {
             plugins: IdMap::default(),
             streams: IdMap::default(),
             callouts: IdMap::default(),
+            callout_bytes: 0,
         }
     }
 }

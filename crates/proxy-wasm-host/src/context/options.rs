@@ -37,6 +37,8 @@ pub struct Options {
     pub wait_only_when_paused: bool,
     /// How many callouts of the plugin may be in flight at once in this process.
     pub callouts_in_flight: usize,
+    /// How many bytes of headers, bodies and messages they may hold that are not sent.
+    pub callout_bytes_in_flight: usize,
     /// How many bytes an answer may have: its body or one gRPC message.
     pub callout_response_size: usize,
     /// Whom the plugin may ask; `None` for everyone.
@@ -63,6 +65,7 @@ impl Default for Options {
             env: Vec::new(),
             wait_only_when_paused: false,
             callouts_in_flight: 10_000,
+            callout_bytes_in_flight: 256 << 20,
             callout_response_size: 64 << 20,
             callout_upstreams: None,
             callout_http2: Upstreams::default(),

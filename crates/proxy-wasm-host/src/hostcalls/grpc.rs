@@ -123,7 +123,8 @@ fn start<H: Host>(
     }
 }
 
-/// Sends a message on a stream; with `end_of_stream` it is the last one.
+/// Sends a message on a stream; with `end_of_stream` it is the last one. One for which there is no room is a bad argument: SDKs
+/// expect no other status.
 pub fn grpc_send<H: Host>(
     call: &mut Call<'_, H>,
     token: u32,
@@ -138,6 +139,11 @@ pub fn grpc_send<H: Host>(
     }
     let (memory, state) = call.memory()?;
     let message = memory.bytes(message, message_size)?;
+    if let Err(refusal) = state.check_callout_bytes(message.len()) {
+        state.log(LogLevel::Error, refusal.as_bytes());
+        return Err(Status::BadArgument.into());
+    }
+    state.contexts.add_callout_bytes(token, message.len());
     // The Rust SDK has no message when it only ends the stream.
     let message = if message.is_empty() && end_of_stream != 0 { None } else { Some(message) };
     state.host.send_grpc_message(token, message, end_of_stream != 0);

@@ -26,7 +26,9 @@ impl<H: Host> State<H> {
                 "a callout needs a context: there is none while the module starts".to_owned(),
             ));
         };
+        let size = callout.size();
         self.check_limits(&callout)?;
+        self.check_callout_bytes(size).map_err(Refusal::Failed)?;
 
         let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
         let owner = match &self.answer {
@@ -36,7 +38,7 @@ impl<H: Host> State<H> {
         let stream = owner.and_then(|id| self.contexts.streams.get(&id)).map(|entry| entry.stream.clone());
         let (kind, upstream) = (callout.kind(), String::from_utf8_lossy(callout.upstream()).into_owned());
         self.host.start_callout(stream.as_ref(), key, &self.options, token, callout)?;
-        self.contexts.add_callout(token, plugin, owner, kind);
+        self.contexts.add_callout(token, plugin, owner, kind, size);
         self.drop_reply(kind);
         let message = match kind {
             Kind::Http => format!("register http callout callout id: {token}, host: {upstream}"),
@@ -58,12 +60,35 @@ impl<H: Host> State<H> {
         }
     }
 
+    /// Whether the callouts in flight may hold `size` bytes more.
+    ///
+    /// # Errors
+    /// When they may not, with a message for the log.
+    pub fn check_callout_bytes(&mut self, size: usize) -> Result<(), String> {
+        let Self { options, contexts, host, .. } = self;
+        let limit = options.callout_bytes_in_flight;
+        if contexts.callout_bytes.saturating_add(size) > limit {
+            contexts.recount_callout_bytes(|token| host.unsent_grpc_bytes(token));
+        }
+        let desired = contexts.callout_bytes.saturating_add(size);
+        if desired <= limit {
+            return Ok(());
+        }
+        let (name, callback) = (&options.name, self.callback);
+        Err(format!(
+            "plugin {name:?}: {callback} wants {desired} bytes of callouts in flight: callout_bytes_in_flight allows {limit}"
+        ))
+    }
+
     fn check_limits(&self, callout: &Callout) -> Result<(), Refusal> {
-        let Self { options, contexts, .. } = self;
+        let Self { options, contexts, callback, .. } = self;
         let name = &options.name;
         let limit = options.callouts_in_flight;
         if contexts.callouts.len() >= limit {
-            let message = format!("plugin {name:?} has {limit} callouts in flight: callouts_in_flight allows no more");
+            let message = format!(
+                "plugin {name:?}: {callback} wants {} callouts in flight: callouts_in_flight allows {limit}",
+                limit + 1
+            );
             return Err(Refusal::Failed(message));
         }
         if options.callout_upstreams.as_ref().is_some_and(|upstreams| !upstreams.contains(callout.upstream())) {

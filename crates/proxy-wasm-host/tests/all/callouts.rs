@@ -347,11 +347,51 @@ fn no_more_callouts_are_in_flight_than_the_limit_allows() {
     let options = Options { callouts_in_flight: 1, ..Options::new("a plugin") };
     let running = Running::with(options, &[CALL_TWICE_AND_PAUSE, &on_response("(call $http)")]);
     assert_eq!(running.on_request_headers(), Outcome::Wait);
-    assert!(running.proxy.logged("plugin \"a plugin\" has 1 callouts in flight: callouts_in_flight allows no more"));
+    assert!(running.proxy.logged(
+        "plugin \"a plugin\": proxy_on_request_headers wants 2 callouts in flight: callouts_in_flight allows 1"
+    ));
     assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
     running.answer().unwrap();
     assert_eq!(running.said(), "r", "there is room again");
     assert_eq!(running.proxy.tokens().len(), 1);
+}
+
+#[test]
+fn callouts_in_flight_hold_no_more_bytes_than_the_limit_allows() {
+    let options = Options { callout_bytes_in_flight: 5, ..Options::new("a plugin") };
+    let call = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $grpc) (call $grpc) (i32.const 1))"#;
+    let answered = r#"(func (export "proxy_on_grpc_receive") (param i32 i32 i32) (call $grpc))"#;
+    let running = Running::with(options, &[call, answered]);
+    assert_eq!(running.on_request_headers(), Outcome::Wait);
+    assert!(running.proxy.logged(
+        "plugin \"a plugin\": proxy_on_request_headers wants 6 bytes of callouts in flight: callout_bytes_in_flight allows 5"
+    ));
+    assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
+    running.tell(Event::GrpcResponse { initial_metadata: vec![], message: vec![], trailing_metadata: vec![] }).unwrap();
+    assert_eq!(running.said(), "", "there is room again");
+    assert_eq!(running.proxy.tokens().len(), 1);
+}
+
+#[test]
+fn messages_that_were_sent_on_a_stream_make_room() {
+    let options = Options { callout_bytes_in_flight: 5, ..Options::new("a plugin") };
+    let send = "(call $took (call $grpc_send (global.get $token) (i32.const 0) (i32.const 3) (i32.const 0)))";
+    let call = format!(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eq (global.get $token) (i32.const -1)) (then (call $stream))) {send} (i32.const 1))"#
+    );
+    let running = Running::with(options, &[&call]);
+    let send = || {
+        let _ = running.on_request_headers();
+        (running.said(), running.proxy.grpc_messages.lock().unwrap().len())
+    };
+    assert_eq!(send(), (String::new(), 1));
+    assert_eq!(send(), ("!2".to_owned(), 1), "BAD_ARGUMENT");
+    assert_eq!(send(), ("!2".to_owned(), 1));
+    running.proxy.grpc_messages.lock().unwrap().clear();
+    assert_eq!(send(), (String::new(), 1), "it was sent");
+    assert_eq!(send(), ("!2".to_owned(), 1));
 }
 
 #[test]

@@ -134,6 +134,15 @@ impl Host for Proxy {
         Ok(())
     }
 
+    fn unsent_grpc_bytes(&self, token: u32) -> usize {
+        let messages = self.grpc_messages.lock().unwrap();
+        messages
+            .iter()
+            .filter(|(other, ..)| *other == token)
+            .map(|(_, message, _)| message.as_ref().map_or(0, Vec::len))
+            .sum()
+    }
+
     fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
         self.grpc_messages.lock().unwrap().push((token, message.map(<[u8]>::to_vec), is_last));
     }
