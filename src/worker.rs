@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::{
     callout::{self, InFlight},
     nginx::{
-        Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, lua_goes_on, on_request_end,
+        Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, log_error, lua_goes_on, on_request_end,
         process_goes_on, process_has_ended, worker_number,
     },
     source::{Source, Sources},
@@ -647,11 +647,9 @@ pub fn deliver(token: u32) {
 
 fn tell(token: u32) {
     let Some(callout) = callout::find(token) else { return };
-    let request = callout.request.get();
     if let Some(failure) = callout.take_failure() {
         let kind = if callout.is_grpc() { "grpc" } else { "http" };
-        let message = format!("{kind} call failed: {failure}, uri: {}", callout.uri);
-        Nginx.log(request.as_ref(), LogLevel::Error, message.as_bytes());
+        log_error(callout.request.get(), format_args!("{kind} call failed: {failure}, uri: {}", callout.uri));
     }
     while let Some(event) = callout.next_event() {
         if event.is_last() {

@@ -42,17 +42,18 @@ pub fn write(request: Option<&Request>, level: LogLevel, message: &[u8]) {
 }
 
 /// Says at level error what a plugin tried in vain, unless plugins do so too often.
-pub fn error(request: Request, message: Arguments<'_>) {
+pub fn error(request: impl Into<Option<Request>>, message: Arguments<'_>) {
     let Some(suppressed) = FAILURES.get_or_init(|| LogRate::new(MOST_FAILURES)).admit() else { return };
+    let request = request.into();
     if suppressed > 0 {
         let text = format!(
             "{suppressed} messages of what plugins tried in vain were not logged: {MOST_FAILURES} a second are"
         );
-        write(Some(&request), LogLevel::Warn, text.as_bytes());
+        write(request.as_ref(), LogLevel::Warn, text.as_bytes());
     }
     let mut text = String::new();
     let _ = text.write_fmt(message);
-    write(Some(&request), LogLevel::Error, text.as_bytes());
+    write(request.as_ref(), LogLevel::Error, text.as_bytes());
 }
 
 /// The least severe level that the log takes.

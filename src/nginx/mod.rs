@@ -19,6 +19,7 @@ mod ticker;
 mod variables;
 
 pub use cleanup::on_request_end;
+pub use log::error as log_error;
 pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
 pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_number};
@@ -83,11 +84,11 @@ impl Host for Nginx {
         worker::start_callout(stream, plugin_context, options, token, callout)
     }
 
-    fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
     fn unsent_grpc_bytes(&self, token: u32) -> usize {
         callout::unsent_bytes(token)
     }
 
+    fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool) {
         callout::send(token, message, is_last);
     }
 
