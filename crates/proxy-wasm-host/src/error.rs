@@ -43,12 +43,28 @@ pub enum Trap {
         /// In bytes.
         limit: usize,
     },
-    /// A table of the guest's would be larger than it may be.
-    #[error("a table may have {limit} elements, the guest wants {desired}")]
+    /// The guest's tables would be larger than they may be.
+    #[error("tables may have {limit} elements in all, the guest wants {desired}")]
     TableLimit {
         /// In elements.
         desired: usize,
         /// In elements.
+        limit: usize,
+    },
+    /// A body would be larger than the guest may make it.
+    #[error("body_limit allows {limit} bytes of a body, the guest wants {desired}")]
+    BodyLimit {
+        /// In bytes.
+        desired: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// A callback would set more headers and properties than it may.
+    #[error("it may set {limit} bytes of headers and properties, each with 32 more, the guest wants {desired}")]
+    SetLimit {
+        /// In bytes.
+        desired: usize,
+        /// In bytes.
         limit: usize,
     },
     /// The module exports no memory, so that no hostcall can read an argument.
@@ -63,6 +79,8 @@ impl Trap {
             self,
             Self::MemoryLimit { .. }
                 | Self::TableLimit { .. }
+                | Self::BodyLimit { .. }
+                | Self::SetLimit { .. }
                 | Self::MalformedPairs(MalformedPairs::Size { .. } | MalformedPairs::Count { .. })
         )
     }
@@ -73,7 +91,7 @@ impl Trap {
 pub enum TrapKind {
     /// A callback took longer than it may.
     Deadline,
-    /// The guest wanted more memory, or a larger table or header map, than it may have.
+    /// The guest wanted more memory, or larger tables, header maps or bodies, than it may have.
     Limit,
     /// Its stack was exhausted.
     Stack,

@@ -102,7 +102,8 @@ end
 -- dict. More are not set.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
--- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; default 64 MiB. More go on.
+-- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; more go on. Also how long it may make
+-- a body, or a local reply; with more it traps. Default 64 MiB.
 -- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. The log says how many it lacks.
 -- `capabilities` list of strings: the hostcalls that it may make (`proxy_http_call` …); default all.
 -- `denied_capabilities` list of strings: hostcalls that it may not make; default none. The answer to those is as if there were
@@ -115,9 +116,9 @@ end
 -- `callout_http2` list of strings, of the same kind: who is asked in HTTP/2, also by HTTP calls; default nobody.
 -- `callout_response_size` number: how many bytes the body of an answer, or one gRPC message, may have; default 64 MiB.
 -- `callouts_in_flight` number: how many callouts the plugin may have at once, in each worker; default 10000.
--- `wait_only_when_paused` boolean: a request goes on at once when the plugin did not pause it, and its HTTP calls go on by
 -- `callout_bytes_in_flight` number: how many bytes of headers, bodies and messages they may have that are not sent, together;
 -- default 256 MiB. A callout that wants more is not made.
+-- `wait_only_when_paused` boolean: a request goes on at once when the plugin did not pause it, and its HTTP calls go on by
 -- themselves, as in Envoy; default false: it waits for them, as with wasm-nginx-module.
 -- @return nil, or what is wrong with them
 function _M.check(opts)

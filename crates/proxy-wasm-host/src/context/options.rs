@@ -26,7 +26,7 @@ pub struct Options {
     pub capabilities: Capabilities,
     /// How many messages the plugin may log in a second, in this process.
     pub log_rate: u32,
-    /// How many bytes of a response body the plugin may hold back.
+    /// How many bytes of a response body the plugin may hold back, and how long it may make a body or a local reply.
     pub body_limit: usize,
     /// The proxy goes on as if the plugin were not there when it fails. The host only keeps it for the proxy.
     pub fail_open: bool,

@@ -3,12 +3,15 @@
 mod signature;
 mod zlib;
 
-use crate::abi::Status;
+use crate::{error::Failure, vm::Clock};
 
-/// Takes what the guest gives and returns what the guest gets.
+/// Takes what the guest gives and returns what the guest gets. One that may take long asks the clock on its way.
 ///
-/// Fails with `BadArgument`, `SerializationFailure` or `InternalFailure`.
-pub(crate) type ForeignFunction = fn(&[u8]) -> Result<Vec<u8>, Status>;
+/// Fails with `BadArgument`, `SerializationFailure` or `InternalFailure`, or when the time is over.
+pub(crate) type ForeignFunction = fn(&[u8], &Clock) -> Result<Vec<u8>, Failure>;
+
+/// How many bytes are worked on before the clock is asked again: a few milliseconds' work.
+const PIECE: usize = 256 << 10;
 
 /// The function of this name.
 pub(crate) fn find(name: &[u8]) -> Option<ForeignFunction> {
@@ -18,7 +21,7 @@ pub(crate) fn find(name: &[u8]) -> Option<ForeignFunction> {
         b"sign" => Some(signature::sign),
         b"verify_signature" => Some(signature::verify),
         // A proxy that chooses the route anew after each callback has nothing to clear.
-        b"clear_route_cache" => Some(|_| Ok(Vec::new())),
+        b"clear_route_cache" => Some(|_, _| Ok(Vec::new())),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     abi::{BufferType, LogLevel, Status},
+    error::Trap,
     host::{Host, Stream},
     hostcalls::{Call, Outcome},
     vm::Answer,
@@ -62,10 +63,11 @@ pub fn set_buffer_bytes<H: Host>(
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let is_body = matches!(buffer, BufferType::RequestBody | BufferType::ResponseBody);
     let (memory, state) = call.memory()?;
+    let limit = state.options.body_limit;
     if buffer == BufferType::RequestBody
         && let Some((body, is_changed)) = state.paused_body()
     {
-        replace_range(body, start, size, memory.bytes(value, value_size)?);
+        replace_range(body, start, size, memory.bytes(value, value_size)?, limit)?;
         *is_changed = true;
         return Ok(());
     }
@@ -79,14 +81,20 @@ pub fn set_buffer_bytes<H: Host>(
     let (memory, state) = call.memory()?;
     let value = memory.bytes(value, value_size)?;
     let body = state.body.get_or_insert_with(|| stream.body().unwrap_or_default().to_vec());
-    replace_range(body, start, size, value);
-    Ok(())
+    Ok(replace_range(body, start, size, value, limit)?)
 }
 
-fn replace_range(body: &mut Vec<u8>, start: u32, size: u32, value: &[u8]) {
+/// # Errors
+/// When the body grows beyond `limit` bytes by it.
+fn replace_range(body: &mut Vec<u8>, start: u32, size: u32, value: &[u8], limit: usize) -> Result<(), Trap> {
     let start = (start as usize).min(body.len());
     let end = start.saturating_add(size as usize).min(body.len());
+    let desired = body.len() - (end - start) + value.len();
+    if desired > limit && desired > body.len() {
+        return Err(Trap::BodyLimit { desired, limit });
+    }
     body.splice(start..end, value.iter().copied());
+    Ok(())
 }
 
 /// Runs `read` with the buffer that the guest named.

@@ -21,7 +21,7 @@ pub fn call_foreign_function<H: Host>(
     let name = memory.bytes(name, name_size)?;
     let arguments = memory.bytes(arguments, arguments_size)?;
     let result = match foreign::find(name) {
-        Some(function) => function(arguments)?,
+        Some(function) => function(arguments, &state.clock)?,
         None => state.host.call_foreign_function(stream.as_ref(), name, arguments)?,
     };
     if pointer_out == 0 || size_out == 0 {

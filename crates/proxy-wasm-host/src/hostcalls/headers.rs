@@ -79,7 +79,9 @@ fn presented<'a, H: Host>(call: &Call<'_, H>, mut headers: Vec<Pair<'a>>) -> Vec
 pub fn set_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, blob: u32, blob_size: u32) -> Outcome {
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
-    let headers = pairs::decode(call.bytes(blob, blob_size)?)?;
+    let (memory, state) = call.memory()?;
+    let headers = pairs::decode(memory.bytes(blob, blob_size)?)?;
+    state.count_set(headers.len(), headers.iter().map(|(name, value)| name.len() + value.len()).sum())?;
 
     let is_pseudo = |name: &[u8]| name.starts_with(b":");
     let old = stream.headers(map);
@@ -162,16 +164,21 @@ fn set_header<H: Host>(
 ) -> Outcome {
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
-    let (memory, _) = call.memory()?;
-    let value = memory.bytes(value.0, value.1)?;
-    stream.change_header(map, memory.bytes(name.0, name.1)?, change(value));
+    let (memory, state) = call.memory()?;
+    let (name, value) = (memory.bytes(name.0, name.1)?, memory.bytes(value.0, value.1)?);
+    state.count_set(1, name.len() + value.len())?;
+    stream.change_header(map, name, change(value));
     Ok(())
 }
 
 pub fn remove_header_map_value<H: Host>(call: &mut Call<'_, H>, map: u32, name: u32, name_size: u32) -> Outcome {
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
-    stream.change_header(map, call.bytes(name, name_size)?, HeaderChange::Remove);
+    let (memory, state) = call.memory()?;
+    let name = memory.bytes(name, name_size)?;
+    // The proxy may keep the name.
+    state.count_set(1, name.len())?;
+    stream.change_header(map, name, HeaderChange::Remove);
     Ok(())
 }
 

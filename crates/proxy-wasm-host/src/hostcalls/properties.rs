@@ -36,9 +36,11 @@ pub fn set_property<H: Host>(
     value_size: u32,
 ) -> Outcome {
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
-    let (memory, _) = call.memory()?;
+    let (memory, state) = call.memory()?;
     let path = without_trailing_nul(memory.bytes(path, path_size)?);
-    stream.set_property(path, memory.bytes(value, value_size)?);
+    let value = memory.bytes(value, value_size)?;
+    state.count_set(1, path.len() + value.len())?;
+    stream.set_property(path, value);
     Ok(())
 }
 

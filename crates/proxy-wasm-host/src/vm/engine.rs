@@ -13,7 +13,11 @@ use crate::{
     error::LoadError,
     host::Host,
     hostcalls::table,
-    vm::{Module, State, Ticker, Vm, limits::STACK, wasi},
+    vm::{
+        Module, State, Ticker, Vm,
+        limits::{STACK, Ticks},
+        wasi,
+    },
 };
 
 /// Compiles modules and loads plugins. A process needs one.
@@ -21,6 +25,7 @@ use crate::{
 /// It has no threads: what it compiled before a fork can be used after it, and it can compile in the child.
 pub struct Engine<H: Host> {
     linker: Linker<State<H>>,
+    ticks: Ticks,
     /// Compiled modules that are in use, by the SHA-256 of their bytes.
     modules: Mutex<IdMap<Weak<Module<H>>, [u8; 32]>>,
 }
@@ -38,12 +43,12 @@ impl<H: Host> Engine<H> {
         let mut linker = Linker::new(&wasmtime::Engine::new(&config)?);
         table::link(&mut linker)?;
         wasi::link(&mut linker)?;
-        Ok(Self { linker, modules: Mutex::default() })
+        Ok(Self { linker, ticks: Ticks::default(), modules: Mutex::default() })
     }
 
     /// What makes time pass for the guests: without it no callback has a deadline.
     pub fn ticker(&self) -> Ticker {
-        Ticker::new(self.linker.engine().clone())
+        Ticker::new(self.linker.engine().clone(), self.ticks.clone())
     }
 
     /// Loads a plugin: compiles `bytes` unless they are in use already, instantiates them and runs their start functions.
@@ -70,7 +75,7 @@ impl<H: Host> Engine<H> {
         if let Some(module) = modules.get(&digest).and_then(Weak::upgrade) {
             return Ok(module);
         }
-        let module = Arc::new(Module::compile(&self.linker, host, bytes)?);
+        let module = Arc::new(Module::compile(&self.linker, &self.ticks, host, bytes)?);
         modules.retain(|_, module| module.strong_count() > 0);
         modules.insert(digest, Arc::downgrade(&module));
         Ok(module)

@@ -95,7 +95,7 @@ pub(crate) struct Vm<H: Host> {
 impl<H: Host> Vm<H> {
     /// Instantiates the module and runs its start functions.
     pub fn new(host: H, options: Arc<Options>, module: Arc<Module<H>>) -> Result<Self, LoadError> {
-        let state = State::new(host, options, module.abi, Contexts::default());
+        let state = State::new(host, options, module.abi, module.ticks.clone(), Contexts::default());
         let mut vm = Self {
             store: module.store(state),
             module,
@@ -571,6 +571,7 @@ impl<H: Host> Vm<H> {
         state.reply = None;
         state.close = false;
         state.continued = false;
+        state.set_bytes = 0;
 
         start_clock(&mut self.store);
         self.store.data().host.guest_runs(true);
@@ -647,7 +648,8 @@ impl<H: Host> Vm<H> {
         old.host_metrics.rebuild(old.host.dict_of_host(), &old.options.name);
         let mut contexts = std::mem::take(&mut old.contexts);
         contexts.remove_draining();
-        let state = State::new(old.host.clone(), old.options.clone(), old.abi, contexts);
+        let ticks = self.module.ticks.clone();
+        let state = State::new(old.host.clone(), old.options.clone(), old.abi, ticks, contexts);
         self.store = self.module.store(state);
         self.started = false;
         self.generation = self.generation.wrapping_add(1);

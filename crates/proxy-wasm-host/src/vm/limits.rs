@@ -1,34 +1,78 @@
 //! What an instance may use.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use wasmtime::{ResourceLimiter, Store};
 
-use crate::{context::Options, error::Trap, host::Host, vm::State};
+use crate::{
+    context::Options,
+    error::{Failure, Trap},
+    host::Host,
+    vm::State,
+};
 
 /// How exactly the time of a callback is measured: [`Ticker::tick`] is to be called this often while guests run.
 pub const TICK: Duration = Duration::from_millis(10);
 /// How large the stack of a guest may be, in bytes. nginx's own thread has 8 MiB, as the system gives it.
 pub(super) const STACK: usize = 512 << 10;
-/// How many elements the tables of an instance may have, each.
+/// How many elements the tables of an instance may have in all.
 const MOST_TABLE_ELEMENTS: usize = 1 << 20;
 /// How many tables an instance may have.
 const MOST_TABLES: usize = 64;
+
+/// How many bytes of headers and properties one callback may set: names and values, and 32 more for each, as HTTP/2 counts them
+/// (RFC 9113 §6.5.2). The proxy keeps what was replaced until the stream ends.
+pub(crate) const MOST_SET: usize = 4 << 20;
 
 /// How many plugin contexts of an instance may wait for `proxy_done`.
 pub(super) const MOST_DRAINING: usize = 100;
 
 /// Makes time pass for the guests of an engine. It may be called from any thread.
-pub struct Ticker(wasmtime::Engine);
+pub struct Ticker {
+    engine: wasmtime::Engine,
+    ticks: Ticks,
+}
 
 impl Ticker {
-    pub(crate) fn new(engine: wasmtime::Engine) -> Self {
-        Self(engine)
+    pub(crate) fn new(engine: wasmtime::Engine, ticks: Ticks) -> Self {
+        Self { engine, ticks }
     }
 
     /// Lets [`TICK`] pass: a guest whose time is over traps.
     pub fn tick(&self) {
-        self.0.increment_epoch();
+        self.ticks.0.fetch_add(1, Ordering::Relaxed);
+        self.engine.increment_epoch();
+    }
+}
+
+/// The ticks of an engine so far: its epoch, which Wasmtime tells nobody.
+#[derive(Clone, Default)]
+pub(crate) struct Ticks(Arc<AtomicU64>);
+
+/// The time of the callback that runs, for hostcalls that take long: the epoch only stops the guest's own code.
+pub(crate) struct Clock {
+    now: Ticks,
+    end: u64,
+    /// How many ticks a callback may run.
+    ticks: u64,
+}
+
+impl Clock {
+    pub fn new(options: &Options, now: Ticks) -> Self {
+        Self { now, end: u64::MAX, ticks: ticks(options.callback_timeout) }
+    }
+
+    /// # Errors
+    /// When the callback's time is over.
+    pub fn check(&self) -> Result<(), Failure> {
+        let is_over = self.now.0.load(Ordering::Relaxed) >= self.end;
+        if is_over { Err(Failure::Trap(wasmtime::Trap::Interrupt.into())) } else { Ok(()) }
     }
 }
 
@@ -36,11 +80,13 @@ impl Ticker {
 pub(crate) struct Limiter {
     /// Of the linear memory, in bytes.
     memory: usize,
+    /// What the tables have.
+    elements: usize,
 }
 
 impl Limiter {
     pub fn new(options: &Options) -> Self {
-        Self { memory: options.memory_limit }
+        Self { memory: options.memory_limit, elements: 0 }
     }
 }
 
@@ -51,9 +97,17 @@ impl ResourceLimiter for Limiter {
         if desired > limit { Err(Trap::MemoryLimit { desired, limit }.into()) } else { Ok(true) }
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let limit = MOST_TABLE_ELEMENTS;
-        if desired > limit { Err(Trap::TableLimit { desired, limit }.into()) } else { Ok(true) }
+        let desired = self.elements.saturating_add(desired - current);
+        if desired > limit {
+            return Err(Trap::TableLimit { desired, limit }.into());
+        }
+        self.elements = desired;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -72,11 +126,13 @@ impl ResourceLimiter for Limiter {
 /// Gives a guest its time for one callback, from now on.
 #[inline]
 pub(super) fn start_clock<H: Host>(store: &mut Store<State<H>>) {
-    let ticks = store.data().callback_ticks;
+    let clock = &mut store.data_mut().clock;
+    let ticks = clock.ticks;
+    clock.end = clock.now.0.load(Ordering::Relaxed).saturating_add(ticks);
     store.set_epoch_deadline(ticks);
 }
 
 /// The ticks of a callback that may run for `timeout`. The first may come at once.
-pub(super) fn ticks(timeout: Duration) -> u64 {
+fn ticks(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX / 2).saturating_add(1)
 }

@@ -19,7 +19,7 @@ pub(crate) use answer::Answer;
 pub use engine::Engine;
 pub(crate) use instance::Vm;
 pub use instance::{Event, Outcome, QueuePoll};
-pub(crate) use limits::Limiter;
+pub(crate) use limits::{Clock, Limiter};
 pub use limits::{TICK, Ticker};
 pub use log_rate::LogRate;
 pub(crate) use module::Module;

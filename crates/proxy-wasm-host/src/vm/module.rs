@@ -3,7 +3,12 @@ use std::sync::Arc;
 use wasmtime::{InstancePre, Linker, Store};
 
 use crate::{
-    abi::AbiVersion, context::Contexts, error::LoadError, host::Host, hostcalls::define_unknown_imports, vm::State,
+    abi::AbiVersion,
+    context::Contexts,
+    error::LoadError,
+    host::Host,
+    hostcalls::define_unknown_imports,
+    vm::{State, limits::Ticks},
 };
 
 /// A compiled module with all its imports resolved.
@@ -11,6 +16,8 @@ pub(crate) struct Module<H: Host> {
     pub pre: InstancePre<State<H>>,
     /// The version that it declares; one that declares none is taken for the newest.
     pub abi: AbiVersion,
+    /// The engine's.
+    pub ticks: Ticks,
     /// It imports a hostcall that makes callouts.
     pub makes_callouts: bool,
     /// What whoever loads it should know, a line each.
@@ -20,7 +27,7 @@ pub(crate) struct Module<H: Host> {
 impl<H: Host> Module<H> {
     /// # Errors
     /// When `bytes` are no module, export no memory, or import something else than functions.
-    pub fn compile(linker: &Linker<State<H>>, host: H, bytes: &[u8]) -> Result<Self, LoadError> {
+    pub fn compile(linker: &Linker<State<H>>, ticks: &Ticks, host: H, bytes: &[u8]) -> Result<Self, LoadError> {
         #[cfg(not(feature = "compile-once"))]
         let module = wasmtime::Module::from_binary(linker.engine(), bytes);
         #[cfg(feature = "compile-once")]
@@ -30,14 +37,15 @@ impl<H: Host> Module<H> {
         let abi = abi.unwrap_or(AbiVersion::V0_2_1);
 
         let mut linker = linker.clone();
-        let mut types = Store::new(linker.engine(), State::new(host, Arc::default(), abi, Contexts::default()));
+        let mut types =
+            Store::new(linker.engine(), State::new(host, Arc::default(), abi, ticks.clone(), Contexts::default()));
         let report = define_unknown_imports(&mut linker, &mut types, &module).map_err(LoadError::Instantiate)?;
         let pre = linker.instantiate_pre(&module).map_err(LoadError::Instantiate)?;
         if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {
             return Err(LoadError::NoMemory);
         }
         let makes_callouts = module.imports().any(|import| makes_callouts(import.name()));
-        Ok(Self { pre, abi, makes_callouts, report })
+        Ok(Self { pre, abi, ticks: ticks.clone(), makes_callouts, report })
     }
 
     /// A store for one instance of the module.

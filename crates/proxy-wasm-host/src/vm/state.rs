@@ -6,11 +6,17 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use crate::{
     abi::{AbiVersion, LogLevel},
     context::{Contexts, Options, Waiting},
+    error::Trap,
     guest::Allocator,
     host::Host,
     hostcalls::LocalReply,
     store::{HostMetrics, Metrics, SharedData},
-    vm::{Answer, Limiter, LogRate, Outcome, limits, stdio::Stdio, wasi},
+    vm::{
+        Answer, Clock, Limiter, LogRate, Outcome,
+        limits::{MOST_SET, Ticks},
+        stdio::Stdio,
+        wasi,
+    },
 };
 
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
@@ -57,8 +63,9 @@ pub(crate) struct State<H: Host> {
     /// The hostcalls that were denied and reported.
     pub denied: Vec<&'static str>,
     pub log_rate: LogRate,
-    /// How many ticks of the engine a callback may run.
-    pub callback_ticks: u64,
+    /// How many bytes of headers and properties the callback that runs, or ran last, has set.
+    pub set_bytes: usize,
+    pub clock: Clock,
     pub limiter: Limiter,
     pub shared_data: SharedData,
     pub metrics: Metrics,
@@ -68,11 +75,12 @@ pub(crate) struct State<H: Host> {
 }
 
 impl<H: Host> State<H> {
-    pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, contexts: Contexts<H::Stream>) -> Self {
+    pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, ticks: Ticks, contexts: Contexts<H::Stream>) -> Self {
         Self {
             denied: Vec::new(),
             log_rate: LogRate::new(options.log_rate),
-            callback_ticks: limits::ticks(options.callback_timeout),
+            set_bytes: 0,
+            clock: Clock::new(&options, ticks),
             limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
             wasi: wasi::context(&options.env),
@@ -118,6 +126,19 @@ impl<H: Host> State<H> {
             return None;
         }
         self.contexts.streams.get_mut(&self.effective)?.paused_body.as_mut()
+    }
+
+    /// Counts what the guest is about to set: `bytes` of names and values of so many headers or properties.
+    ///
+    /// # Errors
+    /// When that is more than a callback may set.
+    pub fn count_set(&mut self, count: usize, bytes: usize) -> Result<(), Trap> {
+        let desired = self.set_bytes.saturating_add(bytes).saturating_add(32 * count);
+        if desired > MOST_SET {
+            return Err(Trap::SetLimit { desired, limit: MOST_SET });
+        }
+        self.set_bytes = desired;
+        Ok(())
     }
 
     /// Has the stream that hostcalls act on, which is not the current one, end with `outcome`. Returns whether it waits, so that

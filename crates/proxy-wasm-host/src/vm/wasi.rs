@@ -23,6 +23,8 @@ const NOTSUP: u32 = 58;
 const MOST_VECTORS: u32 = 1024;
 /// How many bytes one `fd_write` takes; the guest comes back with the others. Its deadline does not end a hostcall.
 const MOST_BYTES: usize = 64 << 10;
+/// How many bytes one `random_get` gives, for the same reason.
+const MOST_RANDOM: u32 = 1 << 20;
 
 /// Functions of both previews that answer a constant: name, parameters (`i` i32, `I` i64), errno.
 const CONSTANT: &[(&str, &str, u32)] = &[
@@ -133,8 +135,11 @@ fn poll_oneoff<H: Host>(mut caller: Caller<'_, State<H>>, _in: u32, _out: u32, _
     }
 }
 
-/// From the operating system at each call: a generator kept in the instance would give forked workers the same numbers.
+/// Nobody needs more than some hundred bytes. From the operating system at each call: a generator kept in the instance would give forked workers the same numbers.
 fn random_get<H: Host>(mut caller: Caller<'_, State<H>>, out: u32, size: u32) -> u32 {
+    if size > MOST_RANDOM {
+        return INVAL;
+    }
     let Ok((mut memory, _)) = memory_of(&mut caller) else { return FAULT };
     let Ok(bytes) = memory.bytes_mut(out, size) else { return FAULT };
     match getrandom::fill(bytes) {

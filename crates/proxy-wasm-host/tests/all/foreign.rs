@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proxy_wasm_host::{
     CallError,
+    context::Options,
     vm::{Event, Outcome},
 };
 
@@ -45,7 +46,8 @@ fn calling_guest(function: &str, pointer_out: u32, size_out: u32) -> String {
 
 /// The status, and the result unless the guest was told no size.
 fn run(guest: &str, arguments: &[u8]) -> (u8, Option<Vec<u8>>) {
-    let plugin = Proxy::default().load(guest).unwrap();
+    let options = Options { body_limit: 1 << 30, ..Options::new("a plugin") };
+    let plugin = Proxy::default().load_with(options, guest).unwrap();
     let context = plugin.configure(b"conf").unwrap();
     let stream = context.open_stream(Request::default()).unwrap();
     let request = Request { body: Some(arguments.into()), ..Request::default() };

@@ -1,8 +1,10 @@
 //! Who exceeds a limit is named, with the callback, the limit and the value.
 
+use std::time::Duration;
+
 use proxy_wasm_host::{
     context::{Options, Patience},
-    vm::Event,
+    vm::{Engine, Event, Outcome},
 };
 
 use crate::proxy::{Proxy, Request};
@@ -13,9 +15,17 @@ fn guest(request_headers: &str) -> String {
         r#"(module
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (import "env" "proxy_set_header_map_pairs" (func $set_pairs (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 32)
+            (memory (export "memory") 64)
             (table (export "table") 1 funcref)
+            (table $other 1 funcref)
+            (table $small 1 2 funcref)
             (func (export "proxy_abi_version_0_2_1"))
             (func $recursion (call $recursion) (call $recursion))
             (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -42,6 +52,9 @@ fn stopped(request_headers: &str) -> String {
     log.iter().find_map(|line| line.strip_prefix(prefix)).unwrap_or_else(|| panic!("not stopped: {log:?}")).to_owned()
 }
 
+/// The log of a guest that was not stopped.
+const NOTHING: &[&str] = &[];
+
 #[test]
 fn of_the_stack() {
     assert_eq!(stopped("(call $recursion)"), "its stack may have 524288 bytes, the guest wants more");
@@ -50,14 +63,25 @@ fn of_the_stack() {
 #[test]
 fn of_a_table() {
     let grow = "(drop (table.grow 0 (ref.null func) (i32.const 2000000)))";
-    assert_eq!(stopped(grow), "a table may have 1048576 elements, the guest wants 2000001");
+    assert_eq!(stopped(grow), "tables may have 1048576 elements in all, the guest wants 2000003");
+}
+
+#[test]
+fn of_all_tables() {
+    let grow = |table, count| format!("(drop (table.grow {table} (ref.null func) (i32.const {count})))");
+    let all = [grow("0", 600_000), grow("$other", 500_000)].concat();
+    assert_eq!(stopped(&all), "tables may have 1048576 elements in all, the guest wants 1100003");
+    // What a table's own maximum refuses is nothing that the guest has.
+    let refused =
+        "(if (i32.ne (table.grow $small (ref.null func) (i32.const 900000)) (i32.const -1)) (then unreachable))";
+    assert_eq!(logged_by(Options::new("a plugin"), &[refused, refused, &grow("0", 900_000)].concat()), NOTHING);
 }
 
 #[test]
 fn of_the_memory() {
     assert_eq!(
         stopped("(drop (memory.grow (i32.const 5000)))"),
-        "memory_limit allows 268435456 bytes of memory, the guest wants 329777152"
+        "memory_limit allows 268435456 bytes of memory, the guest wants 331874304"
     );
 }
 
@@ -76,6 +100,121 @@ fn of_the_number_of_headers() {
         stopped(&format!("{store} (drop (call $set_pairs (i32.const 0) (i32.const 0) (i32.const 100000)))")),
         "a header map may have 1024 headers, the guest's has 1025"
     );
+}
+
+#[test]
+fn of_what_a_callback_sets() {
+    // Twice 4 MiB less 64 are allowed, in two callbacks.
+    let add = "(drop (call $add (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 0) (i32.const 3193240)))";
+    let remove = "(drop (call $remove (i32.const 0) (i32.const 0) (i32.const 968)))";
+    let set = "(drop (call $set_property (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 998968)))";
+    let all = [add, remove, set].concat();
+    assert_eq!(logged_by(Options::new("a plugin"), &all), NOTHING);
+    let more = "it may set 4194304 bytes of headers and properties, each with 32 more, the guest wants";
+    for (one, size) in [(add, 3_194_272), (remove, 1000), (set, 999_000)] {
+        assert_eq!(stopped(&[&*all, one].concat()), format!("{more} {}", 4_194_272 + size));
+    }
+}
+
+#[test]
+fn of_a_local_reply() {
+    let reply = |size| {
+        format!(
+            "(drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const {size})
+                (i32.const 0) (i32.const 0) (i32.const -1)))"
+        )
+    };
+    let options = Options { body_limit: 10, ..Options::new("a plugin") };
+    assert_eq!(logged_by(options.clone(), &reply(10)), NOTHING);
+    let log = logged_by(options, &reply(11));
+    assert_eq!(
+        log.last().unwrap(),
+        "plugin \"a plugin\": proxy_on_request_headers was stopped: body_limit allows 10 bytes of a body, the guest wants 11"
+    );
+}
+
+/// What becomes of a body when the guest, which may make it 10 bytes long, has set `size` bytes at `start` to `value_size` others.
+fn changed_body(body: &str, start: i32, size: i32, value_size: i32) -> Result<Vec<u8>, String> {
+    let proxy = Proxy::default();
+    let guest = format!(
+        r#"(module
+            (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "XXXXXXXXXXXXXXXX")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+                (call $set (i32.const 1) (i32.const {start}) (i32.const {size}) (i32.const 0) (i32.const {value_size}))))"#
+    );
+    let plugin = proxy.load_with(Options { body_limit: 10, ..Options::new("a plugin") }, &guest).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    let request = Request { body: Some(body.as_bytes().into()), ..Request::default() };
+    match plugin.on_event(stream, request, Event::ResponseBody { end_of_stream: true }) {
+        Ok(Outcome::Body(body)) => Ok(body),
+        Ok(outcome) => panic!("{outcome:?}"),
+        Err(_) => Err(proxy.take_log().pop().unwrap()),
+    }
+}
+
+#[test]
+fn of_a_body() {
+    assert_eq!(changed_body("0123456", 100, 0, 3).unwrap(), b"0123456XXX");
+    assert_eq!(
+        changed_body("0123456", 0, 1, 5).unwrap_err(),
+        "plugin \"a plugin\": proxy_on_response_body was stopped: body_limit allows 10 bytes of a body, the guest wants 11"
+    );
+    // One that came longer than that may stay so, and become shorter.
+    assert_eq!(changed_body("0123456789ab", 1, 3, 3).unwrap(), b"0XXX456789ab");
+    assert_eq!(changed_body("0123456789ab", 0, 1, 0).unwrap(), b"123456789ab");
+    assert!(changed_body("0123456789ab", 12, 0, 1).unwrap_err().ends_with("the guest wants 13"));
+}
+
+#[test]
+fn of_random_bytes() {
+    const INVAL: i32 = 28;
+    let get = |size, errno| {
+        format!("(if (i32.ne (call $random (i32.const 0) (i32.const {size})) (i32.const {errno})) (then unreachable))")
+    };
+    assert_eq!(logged_by(Options::new("a plugin"), &[get(1 << 20, 0), get((1 << 20) + 1, INVAL)].concat()), NOTHING);
+}
+
+/// Hostcalls that take long end with the callback's time: no loop and no function of the guest comes after it.
+#[test]
+fn of_time_in_a_hostcall() {
+    let tick = "(drop (call $log (i32.const 2) (i32.const 0) (i32.const 4)))";
+    let call = |name: i32, name_size: i32, arguments: i32, size: i32| {
+        format!(
+            "(if (call $foreign (i32.const {name}) (i32.const {name_size}) (i32.const {arguments}) (i32.const {size})
+                (i32.const 0) (i32.const 0)) (then unreachable))"
+        )
+    };
+    let calls = [call(16, 8, 0, 4), call(14, 10, 48, 13), call(32, 4, 64, 14)];
+    for (index, call) in calls.iter().enumerate() {
+        let data = r#"(data (i32.const 0) "tick") (data (i32.const 14) "uncompress") (data (i32.const 32) "sign")
+            (data (i32.const 48) "\78\9c\cb\48\cd\c9\c9\07\00\06\2c\02\15")
+            (data (i32.const 64) "\0a\06sha256\12\01K\1a\01T")"#;
+        let with_data = |body: &str| guest(body).replacen("(func $recursion", &format!("{data} (func $recursion"), 1);
+        for is_late in [false, true] {
+            let body = if is_late { [tick, call].concat() } else { call.clone() };
+            let proxy = Proxy::default();
+            let engine = Engine::new().unwrap();
+            let ticker = engine.ticker();
+            proxy.on_log(Box::new(move |message| {
+                if message == "tick" {
+                    ticker.tick()
+                }
+            }));
+            let options = Options { callback_timeout: Duration::ZERO, ..Options::new("a plugin") };
+            let plugin = engine.load(proxy.clone(), options, &wat::parse_str(with_data(&body)).unwrap()).unwrap();
+            let context = plugin.configure(b"conf").unwrap();
+            let stream = context.open_stream(Request::default()).unwrap();
+            let result = plugin.on_event(stream, Request::default(), Event::RequestHeaders);
+            assert_eq!(result.is_err(), is_late, "{index}: {:?}", proxy.take_log());
+            let stopped = "proxy_on_request_headers was stopped: callback_timeout allows it 0 ms";
+            assert_eq!(proxy.logged(stopped), is_late, "{index}");
+            assert_eq!(proxy.logged("proxy_call_foreign_function"), is_late, "{index}");
+        }
+    }
 }
 
 /// Calls a guest, which may log 3 messages in a second, until the log says how many it lacks.

@@ -6,9 +6,13 @@ mod messages;
 use prost::Message;
 use rsa::Pkcs1v15Sign;
 use sha1::Sha1;
-use sha2::{Sha224, Sha256, Sha384, Sha512, digest::Digest};
+use sha2::{
+    Sha224, Sha256, Sha384, Sha512,
+    digest::{Digest, const_oid::AssociatedOid},
+};
 
-use crate::abi::Status;
+use super::PIECE;
+use crate::{abi::Status, error::Failure, vm::Clock};
 use keys::{PrivateKey, PublicKey};
 use messages::{SignArguments, SignResult, VerifySignatureArguments, VerifySignatureResult};
 
@@ -20,10 +24,10 @@ struct Digested {
 }
 
 /// A key that can't be used is told in the result, as everything besides malformed arguments and none or two keys.
-pub(super) fn sign(arguments: &[u8]) -> Result<Vec<u8>, Status> {
+pub(super) fn sign(arguments: &[u8], clock: &Clock) -> Result<Vec<u8>, Failure> {
     let arguments = SignArguments::decode(arguments).map_err(|_| Status::BadArgument)?;
     let key = one_of(&arguments.private_key, &arguments.private_key_pem, PrivateKey::from_der, PrivateKey::from_pem)?;
-    let signature = digest(&arguments.hash_function, &arguments.text).and_then(|digested| {
+    let signature = digest(&arguments.hash_function, &arguments.text, clock)?.and_then(|digested| {
         let key = key.ok_or("Invalid key type: private key required for signing operation.")?;
         key.sign(digested).ok_or_else(|| "Failed to create signature.".to_owned())
     });
@@ -35,10 +39,10 @@ pub(super) fn sign(arguments: &[u8]) -> Result<Vec<u8>, Status> {
 }
 
 /// As [`sign`]; a wrong signature is told in the result too.
-pub(super) fn verify(arguments: &[u8]) -> Result<Vec<u8>, Status> {
+pub(super) fn verify(arguments: &[u8], clock: &Clock) -> Result<Vec<u8>, Failure> {
     let arguments = VerifySignatureArguments::decode(arguments).map_err(|_| Status::BadArgument)?;
     let key = one_of(&arguments.public_key, &arguments.public_key_pem, PublicKey::from_der, PublicKey::from_pem)?;
-    let verified = digest(&arguments.hash_function, &arguments.text).and_then(|digested| {
+    let verified = digest(&arguments.hash_function, &arguments.text, clock)?.and_then(|digested| {
         let key = key.ok_or("Failed to initialize digest verify.")?;
         let verified = key.verify(digested, &arguments.signature);
         verified.then_some(()).ok_or_else(|| "Failed to verify digest. Error code: 0".to_owned())
@@ -64,18 +68,24 @@ fn one_of<K>(
     }
 }
 
-fn digest(function: &str, text: &[u8]) -> Result<Digested, String> {
-    macro_rules! digested {
-        ($digest:ty) => {
-            Ok(Digested { digest: <$digest>::digest(text).to_vec(), padding: Pkcs1v15Sign::new::<$digest>() })
-        };
+/// # Errors
+/// In the result when there is no such function; else when the time is over.
+fn digest(function: &str, text: &[u8], clock: &Clock) -> Result<Result<Digested, String>, Failure> {
+    Ok(Ok(match function.to_ascii_lowercase().as_str() {
+        "sha1" => digest_by::<Sha1>(text, clock)?,
+        "sha224" => digest_by::<Sha224>(text, clock)?,
+        "sha256" => digest_by::<Sha256>(text, clock)?,
+        "sha384" => digest_by::<Sha384>(text, clock)?,
+        "sha512" => digest_by::<Sha512>(text, clock)?,
+        _ => return Ok(Err(format!("{function} is not supported."))),
+    }))
+}
+
+fn digest_by<D: Digest + AssociatedOid>(text: &[u8], clock: &Clock) -> Result<Digested, Failure> {
+    let mut hasher = D::new();
+    for piece in text.chunks(PIECE) {
+        clock.check()?;
+        hasher.update(piece);
     }
-    match function.to_ascii_lowercase().as_str() {
-        "sha1" => digested!(Sha1),
-        "sha224" => digested!(Sha224),
-        "sha256" => digested!(Sha256),
-        "sha384" => digested!(Sha384),
-        "sha512" => digested!(Sha512),
-        _ => Err(format!("{function} is not supported.")),
-    }
+    Ok(Digested { digest: hasher.finalize().to_vec(), padding: Pkcs1v15Sign::new::<D>() })
 }
