@@ -11,8 +11,8 @@ use crate::{
 /// A loaded plugin. It lives as long as a handle or one of its contexts.
 pub struct Plugin<H: Host> {
     vm: RefCell<Vm<H>>,
-    /// Plugin contexts that were released while the guest ran: a callback may not be called inside of a hostcall.
-    released: RefCell<VecDeque<(u32, Patience)>>,
+    /// Plugin contexts, by id and key, that were released while the guest ran: a callback may not be called inside of a hostcall.
+    released: RefCell<VecDeque<(u32, u64, Patience)>>,
     refusals: RefCell<Refusals>,
     makes_callouts: bool,
     fails_open: bool,
@@ -128,13 +128,13 @@ impl<H: Host> Plugin<H> {
     fn end_contexts(&self, vm: &mut Vm<H>) {
         loop {
             vm.end_done();
-            let Some((id, patience)) = self.released.borrow_mut().pop_front() else { return };
-            vm.release_plugin(id, patience);
+            let Some((id, key, patience)) = self.released.borrow_mut().pop_front() else { return };
+            vm.release_plugin(id, key, patience);
         }
     }
 
-    fn release(&self, id: u32, patience: Patience) {
-        self.released.borrow_mut().push_back((id, patience));
+    fn release(&self, id: u32, key: u64, patience: Patience) {
+        self.released.borrow_mut().push_back((id, key, patience));
         // Not an error when the guest runs: its call does it at its end.
         let _ = self.enter(|_| Ok(()));
     }
@@ -181,7 +181,7 @@ impl<H: Host> PluginContext<H> {
     /// # Errors
     /// When the guest traps.
     pub fn open_stream(&self, stream: H::Stream) -> Result<u32, CallError> {
-        self.plugin.enter(|vm| vm.open_stream(self.id, stream))
+        self.plugin.enter(|vm| vm.open_stream(self.id, self.key, stream))
     }
 
     /// Runs `proxy_on_tick`.
@@ -200,7 +200,7 @@ impl<H: Host> PluginContext<H> {
     /// Nobody needs the context any more: it ends as soon as its last stream context has ended and the guest is done with it,
     /// see [`Self::is_gone`].
     pub fn retire(&self, patience: Patience) {
-        self.plugin.release(self.id, patience);
+        self.plugin.release(self.id, self.key, patience);
     }
 
     /// Whether the context has ended.
@@ -219,9 +219,6 @@ impl<H: Host> PluginContext<H> {
 
 impl<H: Host> Drop for PluginContext<H> {
     fn drop(&mut self) {
-        // Its id may be another's by now.
-        if !self.is_gone() {
-            self.plugin.release(self.id, Patience::Hurry);
-        }
+        self.plugin.release(self.id, self.key, Patience::Hurry);
     }
 }

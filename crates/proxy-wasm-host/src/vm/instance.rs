@@ -225,9 +225,9 @@ impl<H: Host> Vm<H> {
     /// Creates a stream context of a plugin context.
     ///
     /// # Errors
-    /// When the guest traps; the context is gone then.
-    pub fn open_stream(&mut self, plugin: u32, stream: H::Stream) -> Result<u32, CallError> {
-        self.revive()?;
+    /// When the guest traps, and the context is gone then; when the plugin context has ended.
+    pub fn open_stream(&mut self, plugin: u32, key: u64, stream: H::Stream) -> Result<u32, CallError> {
+        self.living_plugin(plugin, key)?;
         let generation = self.generation;
         let contexts = &mut self.store.data_mut().contexts;
         let id = contexts.add_stream(plugin, stream.clone(), generation).ok_or(CallError::Gone)?;
@@ -444,11 +444,12 @@ impl<H: Host> Vm<H> {
         self.store.data().contexts.plugins.get(&id).is_some_and(|plugin| plugin.key == key)
     }
 
-    /// Ends a plugin context, or lets it end with its last stream context.
-    pub fn release_plugin(&mut self, id: u32, patience: Patience) {
-        let Some(plugin) = self.store.data_mut().contexts.plugins.get_mut(&id) else { return };
+    /// Ends a plugin context, or lets it end with its last stream context. Its id may be another's by now, its key is not.
+    pub fn release_plugin(&mut self, id: u32, key: u64, patience: Patience) {
+        let plugin = self.store.data_mut().contexts.plugins.get_mut(&id).filter(|plugin| plugin.key == key);
+        let Some(plugin) = plugin else { return };
         match (plugin.end, patience) {
-            (End::Draining, Patience::Wait) => return,
+            (End::Draining | End::Released(Patience::Hurry), Patience::Wait) => return,
             (End::Draining, Patience::Hurry) => return self.delete_plugin(id),
             (End::None | End::Released(_), patience) => plugin.end = End::Released(patience),
         }

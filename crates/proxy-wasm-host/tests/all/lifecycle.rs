@@ -1,5 +1,6 @@
 use proxy_wasm_host::{
     CallError, Host,
+    context::Patience,
     store::prometheus,
     vm::{self, Event, Outcome},
 };
@@ -67,6 +68,35 @@ fn a_plugin_context_stays_until_its_last_stream_context_is_closed() {
     assert!(!proxy.logged("free plugin context"));
     plugin.close_stream(streams[1]);
     assert_eq!(proxy.take_log().last().unwrap(), "free plugin context 1");
+}
+
+/// A guest that is never done with a plugin context by itself.
+const NEVER_DONE: &str = r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_done") (param i32) (result i32) (i32.const 0)))"#;
+
+#[test]
+fn who_holds_a_context_that_has_ended_can_do_nothing_to_another_with_its_id() {
+    let plugin = Proxy::default().load(NEVER_DONE).unwrap();
+    let old = plugin.configure(b"old").unwrap();
+    old.retire(Patience::Hurry);
+    assert!(old.is_gone());
+    let new = plugin.configure(b"new").unwrap();
+    assert_eq!(new.id(), old.id());
+    assert_eq!(old.open_stream(Request::default()), Err(CallError::Gone));
+    old.retire(Patience::Hurry);
+    drop(old);
+    assert!(!new.is_gone());
+}
+
+#[test]
+fn a_context_that_is_not_waited_for_is_not_waited_for_later_either() {
+    let plugin = Proxy::default().load(NEVER_DONE).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    context.retire(Patience::Hurry);
+    context.retire(Patience::Wait);
+    plugin.close_stream(stream);
+    assert!(context.is_gone());
 }
 
 #[test]
