@@ -12,6 +12,8 @@ use super::{one_thread::OneThread, request::Request, symbols::Symbols};
 /// nginx cuts a line at 2048 bytes (OpenResty at 4096), its time, connection and request included. A longer message goes on
 /// in further lines.
 const LONGEST_LINE: usize = 1536;
+/// How long such a message may be, in bytes: the names of headers that are refused are the guest's.
+const LONGEST_FAILURE: usize = 4096;
 /// How many messages of what plugins try in vain are written in a second.
 const MOST_FAILURES: u32 = 10_000;
 
@@ -43,7 +45,7 @@ pub fn write(request: Option<&Request>, level: LogLevel, message: &[u8]) {
 
 /// Says at level error what a plugin tried in vain, unless plugins do so too often.
 pub fn error(request: impl Into<Option<Request>>, message: Arguments<'_>) {
-    let Some(suppressed) = FAILURES.get_or_init(|| LogRate::new(MOST_FAILURES)).admit() else { return };
+    let Some(suppressed) = FAILURES.get_or_init(|| LogRate::new(MOST_FAILURES)).admit(0) else { return };
     let request = request.into();
     if suppressed > 0 {
         let text = format!(
@@ -53,6 +55,7 @@ pub fn error(request: impl Into<Option<Request>>, message: Arguments<'_>) {
     }
     let mut text = String::new();
     let _ = text.write_fmt(message);
+    text.truncate(text.floor_char_boundary(LONGEST_FAILURE));
     write(request.as_ref(), LogLevel::Error, text.as_bytes());
 }
 

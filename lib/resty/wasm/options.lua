@@ -104,7 +104,8 @@ end
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
 -- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; more go on. Also how long it may make
 -- a body, or a local reply; with more it traps. Default 64 MiB.
--- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. The log says how many it lacks.
+-- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. A long one counts as several. The log
+-- says how many it lacks.
 -- `capabilities` list of strings: the hostcalls that it may make (`proxy_http_call` …); default all.
 -- `denied_capabilities` list of strings: hostcalls that it may not make; default none. The answer to those is as if there were
 -- nothing, or a status that SDKs expect.

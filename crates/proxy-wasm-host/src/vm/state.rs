@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// How much of a guest's message is written, in bytes.
+const LONGEST_MESSAGE: usize = 1 << 20;
+
 /// What a store holds: everything that a hostcall can see besides the guest's memory.
 pub(crate) struct State<H: Host> {
     pub host: H,
@@ -169,16 +172,23 @@ impl<H: Host> State<H> {
         if self.host.log_level(stream.as_ref()).is_none_or(|least| level < least) {
             return;
         }
-        let Some(suppressed) = self.log_rate.admit() else { return };
+        let Some(suppressed) = self.log_rate.admit(message.len().min(LONGEST_MESSAGE)) else { return };
+        let Options { name, log_rate, .. } = &*self.options;
         if suppressed > 0 {
-            let Options { name, log_rate, .. } = &*self.options;
             let text = format!(
                 "plugin {name:?}: {suppressed} messages until {} were not logged: log_rate allows {log_rate} a second",
                 self.callback
             );
             self.host.log(stream.as_ref(), LogLevel::Warn, text.as_bytes());
         }
-        self.host.log(stream.as_ref(), level, message);
+        let (written, rest) = message.split_at(message.len().min(LONGEST_MESSAGE));
+        self.host.log(stream.as_ref(), level, written);
+        if !rest.is_empty() {
+            let (callback, size) = (self.callback, message.len());
+            let text =
+                format!("plugin {name:?}: {callback} logs a message of {size} bytes: {LONGEST_MESSAGE} are written");
+            self.host.log(stream.as_ref(), LogLevel::Warn, text.as_bytes());
+        }
     }
 
     /// Logs to the proxy's own log, formatting only what is written.

@@ -245,6 +245,16 @@ fn of_messages() {
 }
 
 #[test]
+fn of_a_message() {
+    let log = |size| format!("(drop (call $log (i32.const 2) (i32.const 0) (i32.const {size})))");
+    let written = format!("stream: {}", "\0".repeat(1 << 20));
+    assert_eq!(logged_by(Options::new("a plugin"), &log(1 << 20)), [&*written]);
+    let notice =
+        "stream: plugin \"a plugin\": proxy_on_request_headers logs a message of 1048577 bytes: 1048576 are written";
+    assert_eq!(logged_by(Options::new("a plugin"), &log((1 << 20) + 1)), [&*written, notice]);
+}
+
+#[test]
 fn of_lines_on_stdout() {
     let write = r#"(i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const 2))
                    (i32.store16 (i32.const 8) (i32.const 0x0a61))
