@@ -61,15 +61,6 @@ impl Callout {
         }
     }
 
-    /// How many bytes of headers and bodies the proxy keeps for it.
-    pub(crate) fn size(&self) -> usize {
-        let size_of = |headers: &Headers| headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        match self {
-            Self::Http(call) => size_of(&call.headers) + call.body.len() + size_of(&call.trailers),
-            Self::Grpc(call) => size_of(&call.metadata) + call.message.as_ref().map_or(0, Vec::len),
-        }
-    }
-
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Http(_) => Kind::Http,

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::abi::{Status, pairs::MalformedPairs};
+use crate::{
+    abi::{Status, pairs::MalformedPairs},
+    guest::LONGEST_NAME,
+};
 
 /// Why a guest is stopped. A trap is a defect of the plugin: the message names the rule that it broke.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -51,6 +54,12 @@ pub enum Trap {
         /// In elements.
         limit: usize,
     },
+    /// A name is longer than [`LONGEST_NAME`].
+    #[error("a name may have {LONGEST_NAME} bytes, the guest's has {size}")]
+    NameLimit {
+        /// In bytes.
+        size: usize,
+    },
     /// A body would be larger than the guest may make it.
     #[error("body_limit allows {limit} bytes of a body, the guest wants {desired}")]
     BodyLimit {
@@ -80,6 +89,7 @@ impl Trap {
             Self::MemoryLimit { .. }
                 | Self::TableLimit { .. }
                 | Self::BodyLimit { .. }
+                | Self::NameLimit { .. }
                 | Self::SetLimit { .. }
                 | Self::MalformedPairs(MalformedPairs::Size { .. } | MalformedPairs::Count { .. })
         )

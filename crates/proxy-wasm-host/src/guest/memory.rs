@@ -1,5 +1,8 @@
 use crate::error::Trap;
 
+/// How long a name may be, in bytes. To look up a longer one would take long, and no deadline ends that.
+pub const LONGEST_NAME: usize = 1 << 20;
+
 /// The linear memory of a guest. Every pointer that a guest hands over is resolved here and nowhere else.
 pub struct GuestMemory<'a>(&'a mut [u8]);
 
@@ -17,13 +20,21 @@ impl<'a> GuestMemory<'a> {
         Ok(&self.0[range])
     }
 
-    /// As [`Self::bytes`], for as long as the memory itself is borrowed.
+    /// As [`Self::bytes`], for what the host looks up: a header's name, a property's path, a key.
     ///
     /// # Errors
-    /// As [`Self::bytes`].
-    pub fn into_bytes(self, pointer: u32, size: u32) -> Result<&'a [u8], Trap> {
+    /// As [`Self::bytes`]; a trap when there are more than [`LONGEST_NAME`].
+    pub fn name(&self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
+        check_name(self.bytes(pointer, size)?)
+    }
+
+    /// As [`Self::name`], for as long as the memory itself is borrowed.
+    ///
+    /// # Errors
+    /// As [`Self::name`].
+    pub fn into_name(self, pointer: u32, size: u32) -> Result<&'a [u8], Trap> {
         let range = self.range(pointer, size)?;
-        Ok(&self.0[range])
+        check_name(&self.0[range])
     }
 
     /// The `size` bytes at `pointer`, to be written.
@@ -72,6 +83,10 @@ impl<'a> GuestMemory<'a> {
         }
         Ok(start..end)
     }
+}
+
+fn check_name(name: &[u8]) -> Result<&[u8], Trap> {
+    if name.len() > LONGEST_NAME { Err(Trap::NameLimit { size: name.len() }) } else { Ok(name) }
 }
 
 #[cfg(test)]

@@ -5,4 +5,4 @@ mod memory;
 
 pub use exports::CALLBACKS;
 pub(crate) use exports::{Allocator, Callbacks};
-pub use memory::GuestMemory;
+pub use memory::{GuestMemory, LONGEST_NAME};

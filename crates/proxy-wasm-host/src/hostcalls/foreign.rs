@@ -18,7 +18,7 @@ pub fn call_foreign_function<H: Host>(
 ) -> Outcome {
     let stream = call.stream()?;
     let (memory, state) = call.memory()?;
-    let name = memory.bytes(name, name_size)?;
+    let name = memory.name(name, name_size)?;
     let arguments = memory.bytes(arguments, arguments_size)?;
     let result = match foreign::find(name) {
         Some(function) => function(arguments, &state.clock)?,

@@ -93,17 +93,21 @@ fn start<H: Host>(
     token_out: u32,
 ) -> Outcome {
     call.check_unrestricted()?;
-    let (memory, _) = call.memory()?;
+    let (memory, state) = call.memory()?;
     memory.bytes(token_out, 4)?;
-    let upstream = GrpcService::parse(memory.bytes(upstream.0, upstream.1)?);
+    let upstream = GrpcService::parse(memory.name(upstream.0, upstream.1)?);
+    let (service, method) = (memory.name(service.0, service.1)?.to_vec(), memory.name(method.0, method.1)?.to_vec());
+    let size = metadata.1 as usize + message.map_or(0, |message| message.1 as usize);
+    let metadata = [upstream.metadata, owned_headers(memory.bytes(metadata.0, metadata.1)?)?].concat();
+    let message = message.map(|(pointer, size)| memory.bytes(pointer, size)).transpose()?;
+    if !state.admits_callout_bytes(size) {
+        return Err(Status::InternalFailure.into());
+    }
     let callout = GrpcCall {
-        service: memory.bytes(service.0, service.1)?.to_vec(),
-        method: memory.bytes(method.0, method.1)?.to_vec(),
-        metadata: [upstream.metadata, owned_headers(memory.bytes(metadata.0, metadata.1)?)?].concat(),
-        message: match message {
-            Some((pointer, size)) => Some(memory.bytes(pointer, size)?.to_vec()),
-            None => None,
-        },
+        service,
+        method,
+        metadata,
+        message: message.map(<[u8]>::to_vec),
         // That of the service is for calls.
         timeout: timeout.and_then(|timeout| milliseconds(timeout).or(upstream.timeout)),
         upstream: upstream.name,
@@ -114,7 +118,7 @@ fn start<H: Host>(
         call.log(LogLevel::Error, format_args!("invalid timeout: {}", timeout.cast_signed()));
         return Err(Status::InternalFailure.into());
     }
-    match call.state_mut().start_callout(Callout::Grpc(callout)) {
+    match call.state_mut().start_callout(Callout::Grpc(callout), size) {
         Ok(token) => Ok(call.memory()?.0.write_u32(token_out, token)?),
         Err(refusal) => {
             call.log(LogLevel::Error, format_args!("{refusal}"));
@@ -139,8 +143,7 @@ pub fn grpc_send<H: Host>(
     }
     let (memory, state) = call.memory()?;
     let message = memory.bytes(message, message_size)?;
-    if let Err(refusal) = state.check_callout_bytes(message.len()) {
-        state.log(LogLevel::Error, refusal.as_bytes());
+    if !state.admits_callout_bytes(message.len()) {
         return Err(Status::BadArgument.into());
     }
     state.contexts.add_callout_bytes(token, message.len());

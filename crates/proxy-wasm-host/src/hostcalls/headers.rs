@@ -106,7 +106,7 @@ pub fn get_header_map_value<H: Host>(
 ) -> Outcome {
     let map = header_map(map)?;
     let stream = call.stream()?;
-    let name = call.bytes(name, name_size)?;
+    let name = call.name(name, name_size)?;
     if map.is_of_callout() {
         let name = name.to_ascii_lowercase();
         let value = call.state().answer.as_ref().and_then(|answer| answer.header(map, &name)).map(<[u8]>::to_vec);
@@ -165,7 +165,7 @@ fn set_header<H: Host>(
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, state) = call.memory()?;
-    let (name, value) = (memory.bytes(name.0, name.1)?, memory.bytes(value.0, value.1)?);
+    let (name, value) = (memory.name(name.0, name.1)?, memory.bytes(value.0, value.1)?);
     state.count_set(1, name.len() + value.len())?;
     stream.change_header(map, name, change(value));
     Ok(())
@@ -175,7 +175,7 @@ pub fn remove_header_map_value<H: Host>(call: &mut Call<'_, H>, map: u32, name: 
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, state) = call.memory()?;
-    let name = memory.bytes(name, name_size)?;
+    let name = memory.name(name, name_size)?;
     // The proxy may keep the name.
     state.count_set(1, name.len())?;
     stream.change_header(map, name, HeaderChange::Remove);

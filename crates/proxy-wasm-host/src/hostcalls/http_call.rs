@@ -26,20 +26,22 @@ pub fn http_call<H: Host>(
     token_out: u32,
 ) -> Outcome {
     call.check_unrestricted()?;
-    let (memory, _) = call.memory()?;
+    let (memory, state) = call.memory()?;
     memory.bytes(token_out, 4)?;
-    let callout = HttpCall {
-        upstream: memory.bytes(upstream, upstream_size)?.to_vec(),
-        headers: owned_headers(memory.bytes(headers, headers_size)?)?,
-        body: memory.bytes(body, body_size)?.to_vec(),
-        trailers: owned_headers(memory.bytes(trailers, trailers_size)?)?,
-        timeout: milliseconds(timeout),
-    };
+    let upstream = memory.name(upstream, upstream_size)?.to_vec();
+    let headers = owned_headers(memory.bytes(headers, headers_size)?)?;
+    let body = memory.bytes(body, body_size)?;
+    let trailers = owned_headers(memory.bytes(trailers, trailers_size)?)?;
+    let size = headers_size as usize + body_size as usize + trailers_size as usize;
+    if !state.admits_callout_bytes(size) {
+        return Err(Status::InternalFailure.into());
+    }
+    let callout = HttpCall { upstream, headers, body: body.to_vec(), trailers, timeout: milliseconds(timeout) };
     if is_negative(timeout) {
         call.log(LogLevel::Error, format_args!("invalid timeout: {}", timeout.cast_signed()));
         return Err(Status::InternalFailure.into());
     }
-    match call.state_mut().start_callout(Callout::Http(callout)) {
+    match call.state_mut().start_callout(Callout::Http(callout), size) {
         Ok(token) => Ok(call.memory()?.0.write_u32(token_out, token)?),
         Err(refusal) => {
             call.log(LogLevel::Error, format_args!("{refusal}"));

@@ -18,7 +18,7 @@ pub fn define_metric<H: Host>(
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
     let kind = MetricType::try_from(metric_type).map_err(|()| Status::BadArgument)?;
-    let defined = state.metrics.define(state.host.dict(), kind, memory.bytes(name, name_size)?);
+    let defined = state.metrics.define(state.host.dict(), kind, memory.name(name, name_size)?);
     memory.write_u32(metric_out, *defined.as_ref().unwrap_or(&0))?;
     answer(call, defined.map(drop))
 }

@@ -87,10 +87,10 @@ impl<'a, H: Host> Call<'a, H> {
         memory_of(&mut self.caller)
     }
 
-    /// The `size` bytes at `pointer` in the guest's memory.
-    pub fn bytes(&mut self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
+    /// The name of `size` bytes at `pointer` in the guest's memory.
+    pub fn name(&mut self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
         let (memory, _) = self.memory()?;
-        memory.into_bytes(pointer, size)
+        memory.into_name(pointer, size)
     }
 
     /// # Errors

@@ -17,7 +17,7 @@ pub fn get_property<H: Host>(
     size_out: u32,
 ) -> Outcome {
     let stream = call.stream()?;
-    let path = without_trailing_nul(call.bytes(path, path_size)?);
+    let path = without_trailing_nul(call.name(path, path_size)?);
     if let Some(of_plugin) = property_of_plugin(path) {
         let value = of_plugin(&call.state().options).clone();
         return call.return_bytes(value.as_bytes(), pointer_out, size_out);
@@ -37,7 +37,7 @@ pub fn set_property<H: Host>(
 ) -> Outcome {
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, state) = call.memory()?;
-    let path = without_trailing_nul(memory.bytes(path, path_size)?);
+    let path = without_trailing_nul(memory.name(path, path_size)?);
     let value = memory.bytes(value, value_size)?;
     state.count_set(1, path.len() + value.len())?;
     stream.set_property(path, value);

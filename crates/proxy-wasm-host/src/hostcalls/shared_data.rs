@@ -19,7 +19,7 @@ pub fn get_shared_data<H: Host>(
 ) -> Outcome {
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
-    let found = state.shared_data.get(state.host.dict(), memory.bytes(key, key_size)?);
+    let found = state.shared_data.get(state.host.dict(), memory.name(key, key_size)?);
     let (value, cas) = found.ok_or(Status::NotFound)?;
     if cas_out != 0 {
         memory.write_u32(cas_out, cas)?;
@@ -42,7 +42,7 @@ pub fn set_shared_data<H: Host>(
 ) -> Outcome {
     call.check_unrestricted()?;
     let (memory, state) = call.memory()?;
-    let key = memory.bytes(key, key_size)?;
+    let key = memory.name(key, key_size)?;
     let value = if value == 0 && value_size == 0 { None } else { Some(memory.bytes(value, value_size)?) };
     match state.shared_data.set(state.host.dict(), key, value, cas) {
         Ok(()) => Ok(()),

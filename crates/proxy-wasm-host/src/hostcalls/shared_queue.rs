@@ -11,7 +11,7 @@ use crate::{
 pub fn register_shared_queue<H: Host>(call: &mut Call<'_, H>, name: u32, name_size: u32, queue_out: u32) -> Outcome {
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
-    let registered = queues::register(state.host.dict(), &state.options.vm_id, memory.bytes(name, name_size)?);
+    let registered = queues::register(state.host.dict(), &state.options.vm_id, memory.name(name, name_size)?);
     memory.write_u32(queue_out, registered.unwrap_or(0))?;
     match registered {
         Ok(queue) => {
@@ -38,12 +38,12 @@ pub fn resolve_shared_queue<H: Host>(
 ) -> Outcome {
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
-    let vm_id = match memory.bytes(vm_id, vm_id_size)? {
+    let vm_id = match memory.name(vm_id, vm_id_size)? {
         [] => state.options.vm_id.as_ref(),
         // No plugin has another one.
         vm_id => std::str::from_utf8(vm_id).map_err(|_| Status::NotFound)?,
     };
-    let queue = queues::resolve(state.host.dict(), vm_id, memory.bytes(name, name_size)?).ok_or(Status::NotFound)?;
+    let queue = queues::resolve(state.host.dict(), vm_id, memory.name(name, name_size)?).ok_or(Status::NotFound)?;
     memory.write_u32(queue_out, queue)?;
     Ok(())
 }

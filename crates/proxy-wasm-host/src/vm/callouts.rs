@@ -15,20 +15,18 @@ use crate::{
 static NEXT_TOKEN: AtomicU32 = AtomicU32::new(0);
 
 impl<H: Host> State<H> {
-    /// Starts a callout for the context whose callback runs, and returns its token.
+    /// Starts a callout, which holds `size` bytes, for the context whose callback runs, and returns its token.
     ///
     /// # Errors
     /// When the plugin may not make it, or the proxy can't.
-    pub fn start_callout(&mut self, callout: Callout) -> Result<u32, Refusal> {
+    pub fn start_callout(&mut self, callout: Callout, size: usize) -> Result<u32, Refusal> {
         let plugin = self.contexts.plugin_id_of(self.current);
         let Some(key) = self.contexts.plugins.get(&plugin).map(|plugin| plugin.key) else {
             return Err(Refusal::BadArgument(
                 "a callout needs a context: there is none while the module starts".to_owned(),
             ));
         };
-        let size = callout.size();
         self.check_limits(&callout)?;
-        self.check_callout_bytes(size).map_err(Refusal::Failed)?;
 
         let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
         let owner = match &self.answer {
@@ -60,11 +58,8 @@ impl<H: Host> State<H> {
         }
     }
 
-    /// Whether the callouts in flight may hold `size` bytes more.
-    ///
-    /// # Errors
-    /// When they may not, with a message for the log.
-    pub fn check_callout_bytes(&mut self, size: usize) -> Result<(), String> {
+    /// Whether the callouts in flight may hold `size` bytes more. If not, the log says so.
+    pub fn admits_callout_bytes(&mut self, size: usize) -> bool {
         let Self { options, contexts, host, .. } = self;
         let limit = options.callout_bytes_in_flight;
         if contexts.callout_bytes.saturating_add(size) > limit {
@@ -72,12 +67,14 @@ impl<H: Host> State<H> {
         }
         let desired = contexts.callout_bytes.saturating_add(size);
         if desired <= limit {
-            return Ok(());
+            return true;
         }
         let (name, callback) = (&options.name, self.callback);
-        Err(format!(
+        let message = format!(
             "plugin {name:?}: {callback} wants {desired} bytes of callouts in flight: callout_bytes_in_flight allows {limit}"
-        ))
+        );
+        self.log(LogLevel::Error, message.as_bytes());
+        false
     }
 
     fn check_limits(&self, callout: &Callout) -> Result<(), Refusal> {

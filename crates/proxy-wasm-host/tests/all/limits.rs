@@ -117,6 +117,13 @@ fn of_what_a_callback_sets() {
 }
 
 #[test]
+fn of_a_name() {
+    let remove = |size| format!("(drop (call $remove (i32.const 0) (i32.const 0) (i32.const {size})))");
+    assert_eq!(logged_by(Options::new("a plugin"), &remove(1 << 20)), NOTHING);
+    assert_eq!(stopped(&remove((1 << 20) + 1)), "a name may have 1048576 bytes, the guest's has 1048577");
+}
+
+#[test]
 fn of_a_local_reply() {
     let reply = |size| {
         format!(
