@@ -5,7 +5,7 @@ local wasm = require("resty.proxy-wasm")
 
 ffi.cdef("struct deadline_time { long s; long ns; }; int clock_gettime(int clock, struct deadline_time *time);")
 
-local DEADLINE = 100
+local DEADLINE = tonumber(ngx.var.arg_deadline)
 
 local time = ffi.new("struct deadline_time")
 local function now()
