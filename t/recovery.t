@@ -459,3 +459,29 @@ nilfailed to run proxy_on_http_request_headers
 proxy_on_request_headers was stopped: callback_timeout allows it 400 ms
 --- no_error_log
 [alert]
+
+
+
+=== TEST 18: a guest that adds headers, or bytes to a body, without end is stopped
+--- config
+    location ~ ^/(headers|body)$ {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            local plugin = assert(wasm.load("plugin", "target/guests/without-end.wasm", {callback_timeout = 600000}))
+            ngx.say(wasm["on_http_request_" .. ngx.var[1]](assert(wasm.on_configure(plugin, "conf")), "body", true))
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            for _, path in ipairs({"/headers", "/body"}) do ngx.print(ngx.location.capture(path).body) end
+        }
+    }
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+nilfailed to run proxy_on_http_request_body
+--- grep_error_log eval: qr/plugin "plugin": .*? was stopped: .*/
+--- grep_error_log_out
+plugin "plugin": proxy_on_request_headers was stopped: it may set 4194304 bytes of headers and properties, each with 32 more, the guest wants 4194320
+plugin "plugin": proxy_on_request_body was stopped: body_limit allows 67108864 bytes of a body, the guest wants 67108868
+--- no_error_log
+[alert]
