@@ -12,8 +12,10 @@ use IO::Socket::INET;
 use POSIX ();
 use Time::HiRes qw(sleep);
 
+use Test::Nginx::Bundled::Server;
+
 # How long an answer may take, in seconds: longer than anything that is not stuck.
-my $TIMEOUT = 60;
+my $TIMEOUT = 60 * Test::Nginx::Bundled::Server::SLOWNESS;
 
 sub start {
     my ($class, $port, $clients, @paths) = @_;

@@ -94,7 +94,7 @@ sub all_answered {
     cmp_ok($result->{answers}{'/plugin 200'} // 0, '>', 50, "$name: there were requests");
 }
 
-sub poll { Test::Nginx::Bundled::Server::poll(60, @_) }
+sub poll { Test::Nginx::Bundled::Server::poll(60 * Test::Nginx::Bundled::Server::SLOWNESS, @_) }
 
 sub pid_in { my ($file) = @_; return Test::Nginx::Bundled::Server::slurp($file) =~ /^(\d+)\n/ ? $1 : 0 }
 
