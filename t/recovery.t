@@ -104,18 +104,21 @@ plugin "plugin": proxy_on_request_headers was stopped: memory_limit allows 41943
 
 
 
-=== TEST 4: a module that has more memory than it may have is not loaded
+=== TEST 4: a module that has more memory, or larger tables, than it may have is not loaded
 --- config
     location = /t {
         content_by_lua_block {
             local wasm = require("resty.proxy-wasm")
             ngx.say(wasm.load("plugin", "target/guests/script.wasm", {memory_limit = 65536}))
+            ngx.say(wasm.load("plugin", "target/guests/script.wasm", {table_limit = 1}))
         }
     }
 --- response_body
 nilfailed to load wasm plugin
+nilfailed to load wasm plugin
 --- error_log
 failed to new instance: memory_limit allows 65536 bytes of memory, the guest wants
+failed to new instance: table_limit allows 1 elements of all tables, the guest wants
 --- no_error_log
 [alert]
 
@@ -467,7 +470,9 @@ proxy_on_request_headers was stopped: callback_timeout allows it 400 ms
     location ~ ^/(headers|body)$ {
         content_by_lua_block {
             local wasm = require("resty.proxy-wasm")
-            local plugin = assert(wasm.load("plugin", "target/guests/without-end.wasm", {callback_timeout = 600000}))
+            local plugin = assert(wasm.load("plugin", "target/guests/without-end.wasm", {
+                callback_timeout = 600000, header_limit = 1000, body_limit = 100000,
+            }))
             ngx.say(wasm["on_http_request_" .. ngx.var[1]](assert(wasm.on_configure(plugin, "conf")), "body", true))
         }
     }
@@ -481,7 +486,7 @@ nilfailed to run proxy_on_http_request_headers
 nilfailed to run proxy_on_http_request_body
 --- grep_error_log eval: qr/plugin "plugin": .*? was stopped: .*/
 --- grep_error_log_out
-plugin "plugin": proxy_on_request_headers was stopped: it may set 4194304 bytes of headers and properties, each with 32 more, the guest wants 4194320
-plugin "plugin": proxy_on_request_body was stopped: body_limit allows 67108864 bytes of a body, the guest wants 67108868
+plugin "plugin": proxy_on_request_headers was stopped: header_limit allows 1000 bytes of headers and properties in a callback, the guest wants 1040
+plugin "plugin": proxy_on_request_body was stopped: body_limit allows 100000 bytes of a body, the guest wants 131076
 --- no_error_log
 [alert]

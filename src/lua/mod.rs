@@ -134,6 +134,12 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     if let Some(limit) = given.get::<Option<usize>>("memory_limit")? {
         options.memory_limit = limit;
     }
+    if let Some(limit) = given.get::<Option<usize>>("table_limit")? {
+        options.table_limit = limit;
+    }
+    if let Some(limit) = given.get::<Option<usize>>("header_limit")? {
+        options.header_limit = limit;
+    }
     options.fail_open = given.get::<Option<LuaString>>("fail")?.is_some_and(|policy| policy.as_bytes() == b"open");
     for name in given.get::<Option<Vec<String>>>("env")?.unwrap_or_default() {
         if let Ok(value) = std::env::var(&name) {

@@ -47,7 +47,7 @@ pub enum Trap {
         limit: usize,
     },
     /// The guest's tables would be larger than they may be.
-    #[error("tables may have {limit} elements in all, the guest wants {desired}")]
+    #[error("table_limit allows {limit} elements of all tables, the guest wants {desired}")]
     TableLimit {
         /// In elements.
         desired: usize,
@@ -69,8 +69,8 @@ pub enum Trap {
         limit: usize,
     },
     /// A callback would set more headers and properties than it may.
-    #[error("it may set {limit} bytes of headers and properties, each with 32 more, the guest wants {desired}")]
-    SetLimit {
+    #[error("header_limit allows {limit} bytes of headers and properties in a callback, the guest wants {desired}")]
+    HeaderLimit {
         /// In bytes.
         desired: usize,
         /// In bytes.
@@ -90,7 +90,7 @@ impl Trap {
                 | Self::TableLimit { .. }
                 | Self::BodyLimit { .. }
                 | Self::NameLimit { .. }
-                | Self::SetLimit { .. }
+                | Self::HeaderLimit { .. }
                 | Self::MalformedPairs(MalformedPairs::Size { .. } | MalformedPairs::Count { .. })
         )
     }

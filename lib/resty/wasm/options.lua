@@ -52,6 +52,8 @@ local KNOWN = {
     memory_limit = {"a number of bytes, at least 65536", function(value)
         return type(value) == "number" and value >= 65536 and value <= 4294967296 and value % 1 == 0
     end},
+    table_limit = {"an integer, at least 1", is_limit},
+    header_limit = {"a number of bytes, at least 1", is_limit},
     callouts_in_flight = {"an integer, at least 1", is_limit},
     callout_bytes_in_flight = {"a number of bytes, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
@@ -102,6 +104,9 @@ end
 -- dict. More are not set.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
+-- `table_limit` number: how many elements its tables may have in all; default 1048576.
+-- `header_limit` number: how many bytes of headers and properties a callback may set, where each counts 32 bytes more than its name
+-- and its value; default 4 MiB.
 -- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; more go on. Also how long it may make
 -- a body, or a local reply; with more it traps. Default 64 MiB.
 -- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. A long one counts as several. The log

@@ -22,6 +22,11 @@ pub struct Options {
     pub callback_timeout: Duration,
     /// How large the guest's memory may be, in bytes.
     pub memory_limit: usize,
+    /// How many elements the guest's tables may have in all.
+    pub table_limit: usize,
+    /// How many bytes of headers and properties one callback may set: names and values, and 32 more for each, as HTTP/2 counts
+    /// them (RFC 9113 §6.5.2).
+    pub header_limit: usize,
     /// The hostcalls that the plugin may make.
     pub capabilities: Capabilities,
     /// How many messages the plugin may log in a second, in this process.
@@ -58,6 +63,8 @@ impl Default for Options {
             shared_data_limit: None,
             callback_timeout: Duration::from_secs(5),
             memory_limit: 256 << 20,
+            table_limit: 1 << 20,
+            header_limit: 4 << 20,
             capabilities: Capabilities::default(),
             log_rate: 10_000,
             body_limit: 64 << 20,

@@ -39,13 +39,13 @@ pub fn send_local_response<H: Host>(
     }
     let (memory, state) = call.memory()?;
     let headers = pairs::decode(memory.bytes(headers, headers_size)?)?;
-    let headers = headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let (details, body) = (memory.bytes(details, details_size)?, memory.bytes(body, body_size)?);
-    state.count_set(1, details.len())?;
+    state.count_set(headers.len() + 1, details.len() + headers_size as usize)?;
     let limit = state.options.body_limit;
     if body.len() > limit {
         return Err(Trap::BodyLimit { desired: body.len(), limit }.into());
     }
+    let headers = headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let (details, body) = (details.to_vec(), body.to_vec());
     match u16::try_from(status) {
         Ok(status @ 200..=999) => {

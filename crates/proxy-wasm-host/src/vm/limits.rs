@@ -21,14 +21,8 @@ use crate::{
 pub const TICK: Duration = Duration::from_millis(10);
 /// How large the stack of a guest may be, in bytes. nginx's own thread has 8 MiB, as the system gives it.
 pub(super) const STACK: usize = 512 << 10;
-/// How many elements the tables of an instance may have in all.
-const MOST_TABLE_ELEMENTS: usize = 1 << 20;
 /// How many tables an instance may have.
 const MOST_TABLES: usize = 64;
-
-/// How many bytes of headers and properties one callback may set: names and values, and 32 more for each, as HTTP/2 counts them
-/// (RFC 9113 §6.5.2). The proxy keeps what was replaced until the stream ends.
-pub(crate) const MOST_SET: usize = 4 << 20;
 
 /// How many plugin contexts of an instance may wait for `proxy_done`.
 pub(super) const MOST_DRAINING: usize = 100;
@@ -80,13 +74,15 @@ impl Clock {
 pub(crate) struct Limiter {
     /// Of the linear memory, in bytes.
     memory: usize,
+    /// Of all tables, in elements.
+    table: usize,
     /// What the tables have.
     elements: usize,
 }
 
 impl Limiter {
     pub fn new(options: &Options) -> Self {
-        Self { memory: options.memory_limit, elements: 0 }
+        Self { memory: options.memory_limit, table: options.table_limit, elements: 0 }
     }
 }
 
@@ -101,7 +97,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let limit = MOST_TABLE_ELEMENTS;
+        let limit = self.table;
         let desired = self.elements.saturating_add(desired - current);
         if desired > limit {
             return Err(Trap::TableLimit { desired, limit }.into());

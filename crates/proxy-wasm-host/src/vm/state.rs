@@ -11,12 +11,7 @@ use crate::{
     host::Host,
     hostcalls::LocalReply,
     store::{HostMetrics, Metrics, SharedData},
-    vm::{
-        Answer, Clock, Limiter, LogRate, Outcome,
-        limits::{MOST_SET, Ticks},
-        stdio::Stdio,
-        wasi,
-    },
+    vm::{Answer, Clock, Limiter, LogRate, Outcome, limits::Ticks, stdio::Stdio, wasi},
 };
 
 /// How much of a guest's message is written, in bytes.
@@ -131,14 +126,16 @@ impl<H: Host> State<H> {
         self.contexts.streams.get_mut(&self.effective)?.paused_body.as_mut()
     }
 
-    /// Counts what the guest is about to set: `bytes` of names and values of so many headers or properties.
+    /// Counts what the guest is about to set: `bytes` of names and values of so many headers or properties. The proxy may keep
+    /// what was replaced until the stream ends.
     ///
     /// # Errors
     /// When that is more than a callback may set.
     pub fn count_set(&mut self, count: usize, bytes: usize) -> Result<(), Trap> {
         let desired = self.set_bytes.saturating_add(bytes).saturating_add(32 * count);
-        if desired > MOST_SET {
-            return Err(Trap::SetLimit { desired, limit: MOST_SET });
+        let limit = self.options.header_limit;
+        if desired > limit {
+            return Err(Trap::HeaderLimit { desired, limit });
         }
         self.set_bytes = desired;
         Ok(())

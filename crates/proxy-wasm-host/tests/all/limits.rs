@@ -63,14 +63,14 @@ fn of_the_stack() {
 #[test]
 fn of_a_table() {
     let grow = "(drop (table.grow 0 (ref.null func) (i32.const 2000000)))";
-    assert_eq!(stopped(grow), "tables may have 1048576 elements in all, the guest wants 2000003");
+    assert_eq!(stopped(grow), "table_limit allows 1048576 elements of all tables, the guest wants 2000003");
 }
 
 #[test]
 fn of_all_tables() {
     let grow = |table, count| format!("(drop (table.grow {table} (ref.null func) (i32.const {count})))");
     let all = [grow("0", 600_000), grow("$other", 500_000)].concat();
-    assert_eq!(stopped(&all), "tables may have 1048576 elements in all, the guest wants 1100003");
+    assert_eq!(stopped(&all), "table_limit allows 1048576 elements of all tables, the guest wants 1100003");
     // What a table's own maximum refuses is nothing that the guest has.
     let refused =
         "(if (i32.ne (table.grow $small (ref.null func) (i32.const 900000)) (i32.const -1)) (then unreachable))";
@@ -110,10 +110,22 @@ fn of_what_a_callback_sets() {
     let set = "(drop (call $set_property (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 998968)))";
     let all = [add, remove, set].concat();
     assert_eq!(logged_by(Options::new("a plugin"), &all), NOTHING);
-    let more = "it may set 4194304 bytes of headers and properties, each with 32 more, the guest wants";
+    let more = "header_limit allows 4194304 bytes of headers and properties in a callback, the guest wants";
     for (one, size) in [(add, 3_194_272), (remove, 1000), (set, 999_000)] {
         assert_eq!(stopped(&[&*all, one].concat()), format!("{more} {}", 4_194_272 + size));
     }
+}
+
+#[test]
+fn are_those_that_the_plugin_was_loaded_with() {
+    let options = Options { table_limit: 5, header_limit: 100, ..Options::new("a plugin") };
+    let table = logged_by(options.clone(), "(drop (table.grow 0 (ref.null func) (i32.const 3)))");
+    assert!(table.last().unwrap().ends_with("stopped: table_limit allows 5 elements of all tables, the guest wants 6"));
+    let reply = "(drop (call $reply (i32.const 403) (i32.const 0) (i32.const 37) (i32.const 0) (i32.const 0)
+        (i32.const 0) (i32.const 0) (i32.const -1)))";
+    let reply = logged_by(options, &reply.repeat(2));
+    let line = "header_limit allows 100 bytes of headers and properties in a callback, the guest wants 138";
+    assert!(reply.last().unwrap().ends_with(line), "{reply:?}");
 }
 
 #[test]
