@@ -1,6 +1,6 @@
 //! A proxy that loads the guest of [`guest`] and calls it in any order, and what must hold whatever both do.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use proxy_wasm_host::{
@@ -8,7 +8,7 @@ use proxy_wasm_host::{
     abi::AbiVersion,
     callout::{Event as Answer, HttpFailure, HttpResponse},
     context::{Options, Patience, Plugin, PluginContext},
-    store::prometheus,
+    store::{InProcess, prometheus},
     vm::{Engine, Event, Outcome},
 };
 
@@ -95,7 +95,9 @@ impl Embedding {
             env: vec![("NAME".to_owned(), "value".to_owned())],
             ..Options::new("a plugin")
         };
-        let proxy = Proxy::default();
+        // With more room the metrics of guests that define long names would take most of the time.
+        let mut proxy = Proxy::default();
+        proxy.dict = Arc::new(InProcess::new(1 << 15));
         let plugin = GUESTS.with(|guests| {
             let ticker = guests.engine.ticker();
             proxy.on_log(Box::new(move |message| match message {

@@ -24,7 +24,7 @@ pub type Hook = Box<dyn FnMut(&str) + Send>;
 
 #[derive(Clone)]
 pub struct Proxy {
-    dict: Arc<InProcess>,
+    pub dict: Arc<InProcess>,
     log: Arc<Mutex<Vec<String>>>,
     hook: Arc<Mutex<Option<Hook>>>,
     /// The plugin contexts and periods that were asked for.
