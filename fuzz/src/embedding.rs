@@ -216,7 +216,8 @@ impl Embedding {
         let request = Request { body, ..Request::with_headers(&headers) };
         let outcome = self.plugin.on_event(stream, request, event);
         self.waiting.retain(|other| *other != stream);
-        if outcome == Ok(Outcome::Wait) {
+        // Another plugin context may have ended after the callback, and taken the callouts with its instance.
+        if outcome == Ok(Outcome::Wait) && self.plugin.resume(stream) == Ok(Outcome::Wait) {
             assert!(!self.proxy.tokens().is_empty(), "it waits for nothing");
             self.waiting.push(stream);
         }

@@ -43,7 +43,8 @@ pub enum Event {
 pub enum Outcome {
     /// Go on, whatever action the guest returned: nothing that would end a pause is pending.
     Continue,
-    /// Wait until [`Host::wake_stream`] is called, then ask [`Plugin::resume`](crate::context::Plugin::resume).
+    /// Ask [`Plugin::resume`](crate::context::Plugin::resume), and again each time that [`Host::wake_stream`] is called, which
+    /// may have been so already.
     Wait,
     /// Go on with this in the place of the body that the callback was about.
     Body(Vec<u8>),
