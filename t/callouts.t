@@ -891,7 +891,7 @@ call_response[a]: http_call[c] 127.0.0.1:1980 5000 "0123456789" :path=/
 --- grep_error_log eval: qr/plugin "plugin": .*? wants .*?(?=, client)|http_call.*?-> .*?(?=, client|$)/
 --- grep_error_log_out
 http_call[a] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 0
-plugin "plugin": proxy_on_request_headers wants 50 bytes of callouts in flight: callout_bytes_in_flight allows 40
+plugin "plugin": proxy_on_request_headers wants 58 bytes of callouts in flight: callout_bytes_in_flight allows 40
 http_call[b] 127.0.0.1:1980 5000 "" :path=/ -> INTERNAL_FAILURE
 http_call[c] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 1
 --- no_error_log
