@@ -139,7 +139,7 @@ sub stops {
     my $server = start(init_worker => qq{
         ngx.log(ngx.NOTICE, "worker loads")
         -- It takes a while to start.
-        assert(require("resty.proxy-wasm").load("slow", "$root/target/guests/slow-start.wasm"))
+        assert(require("resty.proxy-wasm").load("slow", "$root/target/guests/slow-start.wasm", {callback_timeout = 600000}))
         ngx.log(ngx.NOTICE, "worker has loaded")
     });
     my $count = sub { my ($text) = @_; scalar grep { /\Q$text\E/ } $server->whole_log };
