@@ -10,7 +10,7 @@ use crate::{error::Failure, vm::Clock};
 /// Fails with `BadArgument`, `SerializationFailure` or `InternalFailure`, or when the time is over.
 pub(crate) type ForeignFunction = fn(&[u8], &Clock) -> Result<Vec<u8>, Failure>;
 
-/// How many bytes are worked on before the clock is asked again: a few milliseconds' work.
+/// How many bytes are worked on before the clock is asked again.
 const PIECE: usize = 256 << 10;
 
 /// The function of this name.

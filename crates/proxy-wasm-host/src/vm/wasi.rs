@@ -135,7 +135,7 @@ fn poll_oneoff<H: Host>(mut caller: Caller<'_, State<H>>, _in: u32, _out: u32, _
     }
 }
 
-/// Nobody needs more than some hundred bytes. From the operating system at each call: a generator kept in the instance would give forked workers the same numbers.
+/// From the operating system at each call: a generator kept in the instance would give forked workers the same numbers.
 fn random_get<H: Host>(mut caller: Caller<'_, State<H>>, out: u32, size: u32) -> u32 {
     let Ok((mut memory, _)) = memory_of(&mut caller) else { return FAULT };
     let Ok(bytes) = memory.bytes_mut(out, size) else { return FAULT };
