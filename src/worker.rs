@@ -1,8 +1,13 @@
 //! What one worker process keeps: the plugin contexts that Lua holds, and the requests that have stream contexts.
 
+mod timers;
+
+pub use timers::{
+    before_watch_sleeps, next_timer, on_timer, poll_queues_soon, set_tick_period, timer_refused, watch_queues,
+};
+
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     hash::BuildHasherDefault,
     rc::{Rc, Weak},
 };
@@ -38,25 +43,16 @@ struct Worker {
     sources: RefCell<Option<Sources>>,
     /// By the index that Lua's handles have.
     contexts: RefCell<Vec<Option<Rc<Handle>>>>,
+    /// The same indexes, by the keys of the contexts.
+    indexes: RefCell<IdMap<usize, u64>>,
     /// By the request's key.
     requests: RefCell<IdMap<OpenRequest, usize>>,
     /// Indexes of plugin contexts that Lua let go of and that have not ended yet.
     retired: RefCell<Vec<usize>>,
-    /// Keys of plugin contexts and the periods of `proxy_on_tick`, in milliseconds, that their guests asked for since Lua last
-    /// asked.
-    periods: RefCell<VecDeque<(u64, u32)>>,
-    /// How many timers there have been.
-    timers: Cell<u64>,
-    /// The timer that polls queues; 0 when there is none.
-    queue_timer: Cell<u64>,
-    /// Queues are to be watched, and there is no timer for it.
-    queues_wanted: Cell<bool>,
-    queue_poll: Cell<Once>,
-    /// Metrics are to be published.
-    publication: Cell<Once>,
+    schedule: timers::Schedule,
     status_metrics: RefCell<Option<StatusMetrics>>,
-    /// There is something that only Lua can do.
-    pending: Cell<bool>,
+    /// What only Lua can do: bits of [`pending`].
+    pending: Cell<u8>,
     watch: Cell<Watch>,
     /// A guest is told that a callout of its could not be started. One that asked again at once would be told so again, for ever.
     refuses_callouts: Cell<bool>,
@@ -85,8 +81,6 @@ struct Handle {
     /// The same for a context and those that take its place.
     lineage: u64,
     bodies: Bodies,
-    /// The timer that calls `proxy_on_tick`; 0 when there is none.
-    timer: Cell<u64>,
 }
 
 /// Which bodies a plugin wants to see without asking for them at each request.
@@ -96,33 +90,14 @@ pub struct Bodies {
     pub response: bool,
 }
 
-/// Something that is done once, by a timer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Once {
-    /// Not now.
-    None,
-    /// Lua is to start the timer.
-    Wanted,
-    Started,
-}
-
-/// The index of a timer that polls queues: no plugin context has it.
-const QUEUES: usize = u32::MAX as usize;
-/// The time between polls of queues, in milliseconds.
-const QUEUE_PERIOD: u32 = 100;
-/// The index of a timer that publishes metrics.
-const METRICS: usize = QUEUES - 1;
-/// How long metrics are counted here before they are published, in milliseconds.
-const METRICS_PERIOD: u32 = 1000;
-
-/// A timer that Lua is to start.
-pub struct Timer {
-    /// Milliseconds until it fires.
-    pub period: u32,
-    /// The index of the plugin context, or [`QUEUES`], or [`METRICS`].
-    pub index: usize,
-    /// Tells it from every other timer of this process.
-    pub number: u64,
+/// What waits for Lua.
+mod pending {
+    /// Anything new.
+    pub const WORK: u8 = 1;
+    /// To ask again for the timer that nginx has refused.
+    pub const TIMER_REFUSED: u8 = 2;
+    /// The same, of the one that [`super::Watch`] is about.
+    pub const WATCH_REFUSED: u8 = 4;
 }
 
 #[derive(Default)]
@@ -195,16 +170,12 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     plugins: RefCell::new(Vec::new()),
     sources: RefCell::new(None),
     contexts: RefCell::new(Vec::new()),
+    indexes: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
     requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
     retired: RefCell::new(Vec::new()),
-    periods: RefCell::new(VecDeque::new()),
-    timers: Cell::new(0),
-    queue_timer: Cell::new(0),
-    queues_wanted: Cell::new(false),
-    queue_poll: Cell::new(Once::None),
-    publication: Cell::new(Once::None),
+    schedule: timers::Schedule::new(),
     status_metrics: RefCell::new(None),
-    pending: Cell::new(false),
+    pending: Cell::new(0),
     watch: Cell::new(Watch::None),
     refuses_callouts: Cell::new(false),
 });
@@ -257,20 +228,19 @@ pub fn publish() {
 /// Has metrics published, unless that is under way. An idle worker has none.
 #[inline]
 fn publish_soon() {
-    if WORKER.publication.get() == Once::None {
-        WORKER.publication.set(Once::Wanted);
-        WORKER.pending.set(true);
+    if WORKER.schedule.publication.get().is_none() {
+        WORKER.schedule.publish_later();
     }
 }
 
 /// Keeps a plugin context for Lua and returns its index.
 pub fn keep(context: PluginContext<Nginx>, source: Rc<Source>, version: u32, bodies: Bodies) -> usize {
-    if context.plugin().makes_callouts() && matches!(WORKER.watch.get(), Watch::None) {
+    if context.plugin().acts_without_streams() && matches!(WORKER.watch.get(), Watch::None) {
         WORKER.watch.set(Watch::Wanted);
-        WORKER.pending.set(true);
+        WORKER.set_pending(pending::WORK);
     }
     let lineage = context.key();
-    WORKER.put(Rc::new(Handle { context, source, version: Cell::new(version), lineage, bodies, timer: Cell::new(0) }))
+    WORKER.put(Rc::new(Handle { context, source, version: Cell::new(version), lineage, bodies }))
 }
 
 /// The source of a plugin that was loaded under a name from a file.
@@ -281,18 +251,14 @@ pub fn source(name: &[u8], file: &[u8], plugin: &Rc<Plugin<Nginx>>) -> Rc<Source
 impl Worker {
     /// Keeps a plugin context at the first free index, and returns it.
     fn put(&self, handle: Rc<Handle>) -> usize {
-        let handle = Some(handle);
         let mut contexts = self.contexts.borrow_mut();
-        match contexts.iter().position(Option::is_none) {
-            Some(free) => {
-                contexts[free] = handle;
-                free
-            }
-            None => {
-                contexts.push(handle);
-                contexts.len() - 1
-            }
-        }
+        let index = contexts.iter().position(Option::is_none).unwrap_or_else(|| {
+            contexts.push(None);
+            contexts.len() - 1
+        });
+        self.indexes.borrow_mut().insert(handle.context.key(), index);
+        contexts[index] = Some(handle);
+        index
     }
 
     /// Puts a context of the newest plugin of its source into the place of a context, unless it has that already or that one
@@ -323,8 +289,8 @@ impl Worker {
             version: version.clone(),
             lineage: *lineage,
             bodies: *bodies,
-            timer: Cell::new(0),
         });
+        self.indexes.borrow_mut().insert(new.context.key(), index);
         self.contexts.borrow_mut()[index] = Some(new.clone());
         old.context.retire(Patience::Wait);
         let old_index = self.put(old);
@@ -351,96 +317,18 @@ pub fn end_retired() {
     WORKER.forget_retired();
 }
 
-/// Whether something waits for Lua: [`next_timer`] says what. Not when the process ends: finalizers that run then, in
-/// lua_close, may not use `ngx.*`.
+/// Whether something waits for Lua, or is to be tried again. Not when the process ends: finalizers that run then, in lua_close,
+/// may not use `ngx.*`.
 #[inline]
 pub fn is_pending() -> bool {
-    WORKER.pending.get() && lua_goes_on()
+    WORKER.pending.get() != 0 && lua_goes_on()
 }
 
-/// As [`is_pending`], once: Lua asks for all of it now.
+/// Whether something waits for Lua, once: Lua asks for all of it now.
 pub fn take_pending() -> bool {
-    is_pending() && WORKER.pending.take()
-}
-
-/// Remembers that a guest wants `proxy_on_tick` every `period` milliseconds, or with 0 no more.
-pub fn set_tick_period(key: u64, period: u32) {
-    let contexts = WORKER.contexts.borrow();
-    if let Some(handle) = contexts.iter().flatten().find(|handle| handle.context.key() == key) {
-        handle.timer.set(0);
-    }
-    // However often the guest changes its mind before Lua asks.
-    let mut periods = WORKER.periods.borrow_mut();
-    periods.retain(|(other, _)| *other != key);
-    periods.push_back((key, period));
-    WORKER.pending.set(true);
-}
-
-/// Has queues polled from now on.
-pub fn watch_queues() {
-    if WORKER.queue_timer.get() == 0 {
-        WORKER.queues_wanted.set(true);
-        WORKER.pending.set(true);
-    }
-}
-
-/// Has queues polled at once, if they are polled at all.
-pub fn poll_queues_soon() {
-    if WORKER.queue_timer.get() != 0 && WORKER.queue_poll.get() == Once::None {
-        WORKER.queue_poll.set(Once::Wanted);
-        WORKER.pending.set(true);
-    }
-}
-
-/// The next timer that Lua is to start; `None` when nothing is pending any more.
-pub fn next_timer() -> Option<Timer> {
-    if let Some(timer) = WORKER.next_queue_timer().or_else(|| WORKER.publication_timer()) {
-        return Some(timer);
-    }
-    let contexts = WORKER.contexts.borrow();
-    while let Some((key, period)) = { WORKER.periods.borrow_mut().pop_front() } {
-        let index = contexts.iter().position(|slot| slot.as_ref().is_some_and(|handle| handle.context.key() == key));
-        if let Some(index) = index
-            && let Some(handle) = &contexts[index]
-        {
-            let number = if period == 0 { 0 } else { WORKER.timers.get() + 1 };
-            handle.timer.set(number);
-            if period != 0 {
-                WORKER.timers.set(number);
-                return Some(Timer { period, index, number });
-            }
-        }
-    }
-    None
-}
-
-/// There is no room for a timer. Returns whether something is lost thereby: what is done once is tried again with the next call.
-pub fn give_up_timer(index: usize) -> bool {
-    match index {
-        METRICS => WORKER.publication.set(Once::None),
-        QUEUES => WORKER.queue_poll.set(Once::None),
-        _ => {}
-    }
-    index != METRICS
-}
-
-/// Runs `proxy_on_tick` for a timer that fired. Returns whether it is to be started again: not when the plugin context is
-/// gone, or has another timer or none by now.
-pub fn on_timer(index: usize, number: u64) -> bool {
-    if index == QUEUES {
-        return WORKER.poll_queues(number);
-    }
-    if index == METRICS {
-        WORKER.publication.set(Once::None);
-        publish();
-        return false;
-    }
-    publish_soon();
-    let Some(handle) = WORKER.handle(index).filter(|handle| handle.timer.get() == number) else { return false };
-    // Why it failed is in the log; the next one may find a new instance.
-    let _ = handle.context.on_tick();
-    WORKER.forget_retired();
-    handle.timer.get() == number && !handle.context.is_gone()
+    let is_pending = is_pending() && WORKER.pending.get() & pending::WORK != 0;
+    WORKER.clear_pending(pending::WORK);
+    is_pending
 }
 
 /// Runs `proxy_on_foreign_function` in a plugin context.
@@ -570,7 +458,7 @@ pub fn start_callout(
         open.callouts.push(token);
     }
     drop(requests);
-    WORKER.pending.set(true);
+    WORKER.set_pending(pending::WORK);
     if let Some(semaphore) = watch {
         semaphore.post();
     }
@@ -579,11 +467,18 @@ pub fn start_callout(
 
 /// Whether Lua is to call [`watch`]; once.
 pub fn wants_watch() -> bool {
+    WORKER.clear_pending(pending::WATCH_REFUSED);
     let is_wanted = matches!(WORKER.watch.get(), Watch::Wanted);
     if is_wanted {
         WORKER.watch.set(Watch::Started);
     }
     is_wanted
+}
+
+/// nginx has refused the timer in which Lua would call [`watch`]. It is asked for again with the next call of the library.
+pub fn watch_refused() {
+    WORKER.watch.set(Watch::Wanted);
+    WORKER.set_pending(pending::WATCH_REFUSED);
 }
 
 /// Whether there are requests with stream contexts.
@@ -773,51 +668,12 @@ impl Worker {
         }
     }
 
-    fn publication_timer(&self) -> Option<Timer> {
-        if self.publication.get() != Once::Wanted {
-            return None;
-        }
-        self.publication.set(Once::Started);
-        let number = self.timers.get() + 1;
-        self.timers.set(number);
-        Some(Timer { period: METRICS_PERIOD, index: METRICS, number })
+    fn set_pending(&self, what: u8) {
+        self.pending.set(self.pending.get() | what);
     }
 
-    fn next_queue_timer(&self) -> Option<Timer> {
-        let number = self.timers.get() + 1;
-        let period = if self.queues_wanted.take() {
-            self.queue_timer.set(number);
-            QUEUE_PERIOD
-        } else if self.queue_poll.get() == Once::Wanted {
-            self.queue_poll.set(Once::Started);
-            0
-        } else {
-            return None;
-        };
-        self.timers.set(number);
-        Some(Timer { period, index: QUEUES, number })
-    }
-
-    /// Returns whether the timer is to be started again: not one that polls once, nor when nothing waits for a queue.
-    fn poll_queues(&self, number: u64) -> bool {
-        self.queue_poll.set(Once::None);
-        // A timer without delay fires also in a worker that is about to end: its messages are for the others.
-        if !process_goes_on() {
-            return false;
-        }
-        let handles: Vec<Rc<Handle>> = self.contexts.borrow().iter().flatten().cloned().collect();
-        let polls: Vec<vm::QueuePoll> = handles.iter().map(|handle| handle.context.poll_queues()).collect();
-        drop(handles);
-        self.forget_retired();
-        let is_watch = self.queue_timer.get() == number;
-        let is_used = polls.iter().any(|poll| *poll != vm::QueuePoll::Unused);
-        if polls.contains(&vm::QueuePoll::More) {
-            poll_queues_soon();
-        }
-        if is_watch && !is_used {
-            self.queue_timer.set(0);
-        }
-        is_watch && is_used
+    fn clear_pending(&self, what: u8) {
+        self.pending.set(self.pending.get() & !what);
     }
 
     /// Leaves a callout to the request that waits for it, if one does.
@@ -845,9 +701,7 @@ impl Worker {
 
     /// The plugin whose plugin context has this key.
     fn plugin_of(&self, key: u64) -> Option<Rc<Plugin<Nginx>>> {
-        let contexts = self.contexts.borrow();
-        let handle = contexts.iter().flatten().find(|handle| handle.context.key() == key)?;
-        Some(handle.context.plugin().clone())
+        Some(self.handle_of(key)?.context.plugin().clone())
     }
 
     fn expects_other_body(&self, request: Request) -> bool {
@@ -857,6 +711,11 @@ impl Worker {
     #[inline]
     fn handle(&self, index: usize) -> Option<Rc<Handle>> {
         self.contexts.borrow().get(index).cloned().flatten()
+    }
+
+    /// That of the plugin context with this key.
+    fn handle_of(&self, key: u64) -> Option<Rc<Handle>> {
+        self.handle(*self.indexes.borrow().get(&key)?)
     }
 
     /// Lets go of the plugin contexts that have ended since Lua let go of them.
@@ -874,6 +733,11 @@ impl Worker {
             }
             stays
         });
+        for handle in &ended {
+            let key = handle.context.key();
+            self.indexes.borrow_mut().remove(&key);
+            self.schedule.end_tick(key);
+        }
         // Only now: with its last plugin context a plugin is unloaded.
         drop(ended);
     }

@@ -37,7 +37,7 @@ _EOC_
 add_block_preprocessor(sub {
     my ($block) = @_;
     my ($init, $lua) = map { $_ ? $_->[0] : '' } map { delete $block->{$_} } qw(init lua);
-    $block->set_value(http_config => "init_by_lua_block {\n$ticks$init}\n");
+    $block->set_value(http_config => "init_by_lua_block {\n$ticks$init}\n" . ($block->http_config // ''));
     $block->set_value(config => <<"_EOC_") unless defined $block->config;
     location = /t {
         content_by_lua_block {
@@ -266,5 +266,78 @@ free plugin context 1
 --- error_log
 failed to mark context 2 as done
 free http context 2
+--- no_error_log
+[alert]
+
+
+
+=== TEST 18: one timer drives the ticks of all plugin contexts, and there is none when none of them ticks
+--- lua
+    local plugin = assert(wasm.load("plugin", "target/guests/script.wasm"))
+    local contexts = {}
+    for n = 1, 1502 do
+        contexts[n] = assert(wasm.on_configure(plugin, "configure: set_tick 1\ntick: log info ticked\ntick: set_tick 0"))
+    end
+    -- One more ends the wait for callouts when the worker ends.
+    assert(ngx.timer.pending_count() <= 3, ngx.timer.pending_count())
+    wait(" ticked", 1502)
+    repeat ngx.sleep(0.001) until ngx.timer.pending_count() == 1
+    assert(count(" ticked") == 1502)
+--- timeout: 60
+--- no_error_log
+[alert]
+
+
+
+=== TEST 19: ticks come also when nginx refuses timers, and nobody calls the library
+--- http_config
+    lua_max_pending_timers 8;
+--- lua
+    local first = configure("configure: args")
+    repeat ngx.sleep(0.001) until ngx.timer.running_count() == 1   -- it waits for what no request brings about
+    repeat until not ngx.timer.at(60, function() end)
+    local ctx = configure("configure: set_tick 1\ntick: log info ticked")
+    wait(" ticked", 3)
+    assert(not ngx.timer.at(60, function() end))
+--- error_log
+ticks, queues and metrics may be late: there is no timer for them: too many pending timers
+--- no_error_log
+[alert]
+
+
+
+=== TEST 20: ticks come again after nginx has dropped a timer, without a call of the library
+--- http_config
+    lua_max_running_timers 2;
+--- lua
+    local first = configure("configure: args")
+    repeat ngx.sleep(0.001) until ngx.timer.running_count() == 1
+    local has_to_end = false
+    assert(ngx.timer.at(0, function() repeat ngx.sleep(0.001) until has_to_end end))
+    repeat ngx.sleep(0.001) until ngx.timer.running_count() == 2
+    local ctx = configure("configure: set_tick 1\ntick: log info ticked")
+    wait("lua_max_running_timers are not enough", 1)
+    has_to_end = true
+    wait(" ticked", 3)
+--- error_log
+lua_max_running_timers are not enough
+--- no_error_log
+[error]
+
+
+
+=== TEST 21: the wait for what no request brings about begins later when nginx refuses its timer
+--- http_config
+    lua_max_pending_timers 4;
+--- lua
+    local has_to_end = false
+    repeat until not ngx.timer.at(0, function() repeat ngx.sleep(0.001) until has_to_end end)
+    local ctx = configure("configure: args\nlog: set_tick 1\ntick: log info ticked")
+    has_to_end = true
+    repeat ngx.sleep(0.001) until ngx.timer.running_count() == 0
+    assert(wasm.on_http_request_headers(ctx))
+    repeat ngx.sleep(0.001) until ngx.timer.running_count() == 1
+--- error_log
+there is no timer for them: too many pending timers
 --- no_error_log
 [alert]

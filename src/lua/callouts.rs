@@ -5,12 +5,13 @@ use std::time::Duration;
 use mlua::{Error, Lua, LuaString, MultiValue, Result, Table};
 
 use super::{
+    configuration_of_caller,
     on_event::{result, result_of},
     with_lua,
 };
 use crate::{
     callout::{self, InFlight, Next, Server, Stage, Target},
-    nginx::{Request, Semaphore, caller},
+    nginx::{Semaphore, caller},
     worker,
 };
 
@@ -37,6 +38,7 @@ pub fn register(lua: &Lua, module: &Table) -> Result<()> {
     module.set("deliver", lua.create_function(deliver)?)?;
     module.set("next_cancelled", lua.create_function(next_cancelled)?)?;
     module.set("wants_watch", lua.create_function(wants_watch)?)?;
+    module.set("watch_refused", lua.create_function(watch_refused)?)?;
     module.set("watch", lua.create_function(watch)?)?;
     module.set("has_requests", lua.create_function(has_requests)?)?;
     module.set("end_streams", lua.create_function(end_streams)?)?;
@@ -161,6 +163,12 @@ fn wants_watch(_: &Lua, (): ()) -> Result<bool> {
     Ok(worker::wants_watch())
 }
 
+/// `watch_refused()`: it can't be called, for there is no timer.
+fn watch_refused(_: &Lua, (): ()) -> Result<()> {
+    worker::watch_refused();
+    Ok(())
+}
+
 /// `watch(semaphore)`: it is posted when something comes up while no Lua code runs; without it not any more.
 fn watch(_: &Lua, address: Option<usize>) -> Result<()> {
     worker::watch(address.map(semaphore).transpose()?);
@@ -192,10 +200,6 @@ fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
         result_of(request, worker::resume(index, request, is_over))
     });
     Ok((resumed, worker::is_pending()))
-}
-
-fn configuration_of_caller(lua: &Lua) -> usize {
-    with_lua(lua, || caller().map_or(0, Request::configuration))
 }
 
 fn semaphore(address: usize) -> Result<Semaphore> {

@@ -16,7 +16,9 @@ use proxy_wasm_host::{
 };
 
 use crate::{
-    nginx::{Nginx, OneThread, Request, load_symbols, open_dict, set_lua_function, with_caller, without_caller},
+    nginx::{
+        Nginx, OneThread, Request, caller, load_symbols, open_dict, set_lua_function, with_caller, without_caller,
+    },
     source::Source,
     worker::{self, Bodies},
 };
@@ -84,8 +86,9 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("is_pending", lua.create_function(is_pending)?)?;
     module.set("take_pending", lua.create_function(take_pending)?)?;
     module.set("next_timer", lua.create_function(next_timer)?)?;
+    module.set("timer_refused", lua.create_function(timer_refused)?)?;
     module.set("on_timer", lua.create_function(on_timer)?)?;
-    module.set("give_up_timer", lua.create_function(give_up_timer)?)?;
+    module.set("before_watch_sleeps", lua.create_function(before_watch_sleeps)?)?;
     module.set("publish", lua.create_function(publish)?)?;
     module.set("set_function", lua.create_function(set_function)?)?;
     module.set("status", lua.create_function(status)?)?;
@@ -210,26 +213,41 @@ fn take_pending(_: &Lua, (): ()) -> Result<bool> {
     Ok(worker::take_pending())
 }
 
-/// `next_timer()` → milliseconds until it fires, index of the plugin context, number; or nothing.
-fn next_timer(_: &Lua, (): ()) -> Result<(Option<u32>, Option<usize>, Option<u64>)> {
-    let Some(timer) = worker::next_timer() else { return Ok((None, None, None)) };
-    Ok((Some(timer.period), Some(timer.index), Some(timer.number)))
+/// `next_timer()` → seconds until it fires, number; or nothing when none is to be started. It, or `timer_refused`, gets the number.
+fn next_timer(lua: &Lua, (): ()) -> Result<(Option<f64>, Option<u64>)> {
+    let Some(timer) = worker::next_timer(configuration_of_caller(lua)) else { return Ok((None, None)) };
+    // nginx takes no part of a millisecond.
+    Ok((Some(timer.delay.as_micros().div_ceil(1000) as f64 / 1000.0), Some(timer.number)))
 }
 
-/// `on_timer(index, number)` → whether the timer is to be started again.
-fn on_timer(lua: &Lua, (index, number): (usize, u64)) -> Result<bool> {
-    Ok(with_lua(lua, || worker::on_timer(index, number)))
+/// `timer_refused(number)`: it could not be started.
+fn timer_refused(lua: &Lua, number: u64) -> Result<()> {
+    worker::timer_refused(configuration_of_caller(lua), number);
+    Ok(())
 }
 
-/// `give_up_timer(index)`: there is no room for a timer → whether something is lost thereby.
-fn give_up_timer(_: &Lua, index: usize) -> Result<bool> {
-    Ok(worker::give_up_timer(index))
+/// `on_timer(number)`: it has fired.
+fn on_timer(lua: &Lua, number: u64) -> Result<()> {
+    let configuration = configuration_of_caller(lua);
+    with_lua(lua, || worker::on_timer(configuration, number));
+    Ok(())
+}
+
+/// `before_watch_sleeps()` → after how many seconds the Lua code that watches has to look again, at most.
+fn before_watch_sleeps(lua: &Lua, (): ()) -> Result<f64> {
+    let configuration = configuration_of_caller(lua);
+    Ok(with_lua(lua, || worker::before_watch_sleeps(configuration)).as_secs_f64())
 }
 
 /// `publish()`: publishes the metrics of this worker.
 fn publish(_: &Lua, (): ()) -> Result<()> {
     worker::publish();
     Ok(())
+}
+
+/// What tells the configuration of the running Lua code's location from others.
+fn configuration_of_caller(lua: &Lua) -> usize {
+    with_lua(lua, || caller().map_or(0, Request::configuration))
 }
 
 /// Runs `call` so that hostcalls can call Lua functions.

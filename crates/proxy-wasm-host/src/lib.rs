@@ -11,6 +11,7 @@
 //! | [`vm`] | the engine, compiled modules, instances, WASI |
 //! | [`context`] | plugin contexts and stream contexts: ids and lifecycle |
 //! | [`store`] | what plugins share: shared data, queues, metrics |
+//! | [`timers`] | what a proxy is to do later |
 //! | [`host`] | what a proxy implements |
 //!
 //! A plugin is loaded once per worker ([`vm::Engine::load`]), configured as often as the proxy has configurations for it
@@ -30,6 +31,7 @@ pub mod guest;
 pub mod host;
 pub mod hostcalls;
 pub mod store;
+pub mod timers;
 pub mod vm;
 
 pub use error::{CallError, Failure, LoadError, Trap, TrapKind};

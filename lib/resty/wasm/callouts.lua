@@ -358,8 +358,8 @@ local function start_callouts(native)
     end
 end
 
--- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request. When the worker is to end
--- it goes on as long as there are requests, and then ends the streams that none of them needs: they may have no end of their own.
+-- Waits for what comes up when no Lua code runs: callouts that plugins make at the end of a request, and what is due when nginx
+-- has refused or dropped the timer for it. When the worker is to end it goes on as long as there are requests, and then ends the streams that none of them needs: they may have no end of their own.
 local function watch()
     local native = native_module.open()
     local wake = semaphore.new(0)
@@ -371,7 +371,7 @@ local function watch()
     native.watch(address(wake))
     while not exiting() or native.has_requests() do
         pending.run()
-        wake:wait(LONGEST_WAIT)
+        wake:wait(native.before_watch_sleeps())
     end
     pending.run()
     native.watch(nil)
@@ -379,8 +379,8 @@ local function watch()
 end
 
 pending.on_pending(function(native)
-    if native.wants_watch() then
-        start_timer(nil, watch)
+    if native.wants_watch() and not start_timer(nil, watch) then
+        native.watch_refused()
     end
     start_dropped_timers(native.configuration())
     start_callouts(native)

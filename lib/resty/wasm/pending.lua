@@ -23,11 +23,12 @@ function _M.run()
     if not native.is_pending() or NOTHING_TO_DO_IT_WITH[get_phase()] then
         return
     end
-    while native.take_pending() do
+    native.take_pending()
+    repeat
         for n = 1, #handlers do
             handlers[n](native)
         end
-    end
+    until not native.take_pending()
 end
 
 return _M

@@ -1,35 +1,40 @@
---- Runs proxy_on_tick and proxy_on_queue_ready, and publishes metrics.
+--- The timer that does what is due without a request: proxy_on_tick, proxy_on_queue_ready, the publication of metrics.
 
 local native_module = require("resty.wasm.native_module")
 local pending = require("resty.wasm.pending")
 
 local timer_at = ngx.timer.at
 
-local on_timer
+local was_refused = false
 
-local function start(period, index, number)
-    local ok, err = timer_at(period / 1000, on_timer, period, index, number)
-    if not ok and native_module.open().give_up_timer(index) and not ngx.worker.exiting() then
-        ngx.log(ngx.ERR, "proxy_on_tick or proxy_on_queue_ready is not called any more: failed to create a timer: ", err)
-    end
-end
-
-function on_timer(premature, period, index, number)
+local function on_timer(premature, number)
+    local native = native_module.open()
     if premature then
-        native_module.open().publish()
+        native.publish()
         return
     end
-    local goes_on = native_module.open().on_timer(index, number)
+    native.on_timer(number)
     pending.run()
-    if goes_on then
-        start(period, index, number)
+end
+
+-- A refusal is logged when timers were not refused before.
+local function refused(native, number, err)
+    native.timer_refused(number)
+    if not was_refused and not ngx.worker.exiting() then
+        ngx.log(ngx.ERR, "ticks, queues and metrics may be late: there is no timer for them: ", err)
     end
+    was_refused = true
 end
 
 pending.on_pending(function(native)
-    local period, index, number = native.next_timer()
-    while period do
-        start(period, index, number)
-        period, index, number = native.next_timer()
+    local delay, number = native.next_timer()
+    if not delay then
+        return
+    end
+    local ok, err = timer_at(delay, on_timer, number)
+    if ok then
+        was_refused = false
+    else
+        refused(native, number, err)
     end
 end)

@@ -14,16 +14,16 @@ pub struct Plugin<H: Host> {
     /// Plugin contexts, by id and key, that were released while the guest ran: a callback may not be called inside of a hostcall.
     released: RefCell<VecDeque<(u32, u64, Patience)>>,
     refusals: RefCell<Refusals>,
-    makes_callouts: bool,
+    acts_without_streams: bool,
     fails_open: bool,
 }
 
 impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
-        let (makes_callouts, fails_open) = (vm.makes_callouts(), vm.fails_open());
+        let (acts_without_streams, fails_open) = (vm.acts_without_streams(), vm.fails_open());
         let (vm, released, refusals) = (RefCell::new(vm), RefCell::default(), RefCell::default());
-        Rc::new(Self { vm, released, refusals, makes_callouts, fails_open })
+        Rc::new(Self { vm, released, refusals, acts_without_streams, fails_open })
     }
 
     /// Creates a plugin context with this configuration.
@@ -75,9 +75,9 @@ impl<H: Host> Plugin<H> {
         self.fails_open
     }
 
-    /// Whether the guest can make callouts.
-    pub fn makes_callouts(&self) -> bool {
-        self.makes_callouts
+    /// Whether the guest can have itself called when there is no stream for it: by callouts, ticks or queues.
+    pub fn acts_without_streams(&self) -> bool {
+        self.acts_without_streams
     }
 
     /// Tells the guest what became of a callout. Nothing happens when it has given the callout up.

@@ -166,9 +166,9 @@ impl<H: Host> Vm<H> {
         result.map(drop)
     }
 
-    /// Whether the guest can make any.
-    pub fn makes_callouts(&self) -> bool {
-        self.module.makes_callouts
+    /// Whether the guest can have itself called without a stream.
+    pub fn acts_without_streams(&self) -> bool {
+        self.module.acts_without_streams
     }
 
     /// What a stream that waited is to do now.

@@ -18,8 +18,8 @@ pub(crate) struct Module<H: Host> {
     pub abi: AbiVersion,
     /// The engine's.
     pub ticks: Ticks,
-    /// It imports a hostcall that makes callouts.
-    pub makes_callouts: bool,
+    /// It imports a hostcall that has it called when there is no stream for it.
+    pub acts_without_streams: bool,
     /// What whoever loads it should know, a line each.
     pub report: Vec<String>,
 }
@@ -44,8 +44,8 @@ impl<H: Host> Module<H> {
         if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {
             return Err(LoadError::NoMemory);
         }
-        let makes_callouts = module.imports().any(|import| makes_callouts(import.name()));
-        Ok(Self { pre, abi, ticks: ticks.clone(), makes_callouts, report })
+        let acts_without_streams = module.imports().any(|import| acts_without_streams(import.name()));
+        Ok(Self { pre, abi, ticks: ticks.clone(), acts_without_streams, report })
     }
 
     /// A store for one instance of the module.
@@ -56,7 +56,14 @@ impl<H: Host> Module<H> {
     }
 }
 
-/// Whether a callout can come of a call of this import.
-fn makes_callouts(import: &str) -> bool {
-    matches!(import, "proxy_http_call" | "proxy_grpc_call" | "proxy_grpc_stream")
+/// Whether a callout, a tick or a watch of a queue can come of a call of this import.
+fn acts_without_streams(import: &str) -> bool {
+    matches!(
+        import,
+        "proxy_http_call"
+            | "proxy_grpc_call"
+            | "proxy_grpc_stream"
+            | "proxy_register_shared_queue"
+            | "proxy_set_tick_period_milliseconds"
+    )
 }
