@@ -431,3 +431,33 @@ open: true
 closed: true
 --- no_error_log
 [error]
+
+
+
+=== TEST 13: deadlines end loops in each worker, also where a clock ticked at the fork
+--- in_master
+        plugins.ctx = assert(wasm.on_configure(
+            assert(wasm.load("plugin", "target/guests/script.wasm", {callback_timeout = 50})), "request_headers: loop"))
+        assert(wasm.on_configure(load("script"), "configure: args"))
+--- in_worker
+        assert(ngx.timer.at(0, function()
+            assert(not wasm.on_http_request_headers(plugins.ctx))
+            -- system(3) forks while the clock of this worker ticks.
+            os.execute("true")
+            assert(not wasm.on_http_request_headers(plugins.ctx))
+            ngx.shared.shared:incr("cut", 1, 0)
+        end))
+--- config
+    location = /t {
+        content_by_lua_block {
+            repeat ngx.sleep(0.001) until ngx.shared.shared:get("cut") == 2
+            ngx.say("cut in both")
+        }
+    }
+--- timeout: 60
+--- response_body
+cut in both
+--- error_log
+proxy_on_request_headers was stopped: callback_timeout allows it 50 ms
+--- no_error_log
+[alert]

@@ -1,6 +1,7 @@
 //! The thread that makes time pass for guests. It starts with the first call of a guest in a process, and sleeps while none runs.
 
 use std::{
+    cell::Cell,
     sync::{
         Once,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -9,8 +10,9 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
 use proxy_wasm_host::vm::{TICK, Ticker};
+
+use super::one_thread::OneThread;
 
 /// For how many ticks no guest has run when the thread goes to sleep.
 const IDLE_TICKS: u32 = 10;
@@ -21,8 +23,8 @@ static RUNNING: AtomicU32 = AtomicU32::new(0);
 static HAS_RUN: AtomicBool = AtomicBool::new(false);
 /// The thread ticks.
 static TICKS: AtomicBool = AtomicBool::new(false);
-/// The thread of this process, if it has started.
-static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
+/// The thread of this process, if it has started. Of nginx's thread alone: the other one does not look for itself.
+static THREAD: OneThread<Cell<Option<Thread>>> = OneThread::new(Cell::new(None));
 
 /// A guest begins to run. `ticker` is asked for when there is no thread yet.
 #[inline]
@@ -43,12 +45,9 @@ pub fn guest_ends() {
 #[cold]
 fn wake(ticker: impl FnOnce() -> Option<Ticker>) {
     forget_thread_in_children();
-    let mut thread = THREAD.lock();
     TICKS.store(true, Ordering::Release);
-    match &*thread {
-        Some(thread) => thread.unpark(),
-        None => *thread = ticker().and_then(start),
-    }
+    let thread = THREAD.take().inspect(Thread::unpark).or_else(|| ticker().and_then(start));
+    THREAD.set(thread);
 }
 
 /// Starts the thread. nginx's signals are for its own.
@@ -96,14 +95,14 @@ fn runs() -> bool {
 /// A child of this process has no such thread.
 fn forget_thread_in_children() {
     static REGISTERED: Once = Once::new();
+    // POSIX allows what is async-signal-safe here: stores to the statics are, and nothing is freed.
     extern "C" fn in_child() {
         RUNNING.store(0, Ordering::Relaxed);
         TICKS.store(false, Ordering::Relaxed);
-        // SAFETY: the child has one thread. Whoever held the lock was another, or is this one, which does not use it in a fork.
-        unsafe { THREAD.force_unlock() };
-        std::mem::forget(THREAD.lock().take());
+        std::mem::forget(THREAD.take());
     }
-    // SAFETY: the handler touches nothing but the statics above; the library is never unloaded.
+    // SAFETY: the handler keeps to the above. It runs on the thread that forks, which is nginx's: no other thread of the process
+    // forks, and nginx's is not inside of `wake` then. The library is never unloaded.
     REGISTERED.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) });
 }
 
