@@ -124,22 +124,23 @@ failed to new instance: table_limit allows 1 elements of all tables, the guest w
 
 
 
-=== TEST 5: a plugin that fails is built anew for the next request; one that keeps failing rests
+=== TEST 5: a plugin that fails is built anew for the next request; one that fails in most of many calls rests
 --- script
 request_headers: trap
 --- lua
-    for _ = 1, 3 do ngx.print(ngx.location.capture("/call").body) end
+    ngx.print(ngx.location.capture("/call").body)
+    ngx.print(ngx.location.capture("/call").body)
     ngx.say(wasm.status()[2].rebuilds, " ", wasm.status()[2].state)
+    for _ = 3, 150 do ngx.location.capture("/call") end
+    ngx.say(wasm.status()[2].rebuilds, " ", wasm.status()[2].traps.unreachable, " ", wasm.status()[2].state)
 --- response_body
 nilfailed to run proxy_on_http_request_headers
 nilfailed to run proxy_on_http_request_headers
-nilfailed to run proxy_on_http_request_headers
-1 resting
---- grep_error_log eval: qr/failed to call function|has failed \d+ times in a row: it is not called for \d+ ms/
+1 trapped
+99 100 resting
+--- grep_error_log eval: qr/plugin "plugin" has failed .*? it is not called for \d+ ms/
 --- grep_error_log_out
-failed to call function
-failed to call function
-has failed 2 times in a row: it is not called for 100 ms
+plugin "plugin" has failed in 100 of its last 101 calls: it is not called for 100 ms
 --- no_error_log
 [alert]
 
@@ -152,6 +153,7 @@ fail = "open"
 request_headers: trap
 --- lua
     for _ = 1, 3 do ngx.print(ngx.location.capture("/call").body) end
+    for _ = 4, 150 do assert(ngx.location.capture("/call").body == "true\n") end
     ngx.say(wasm.status()[2].state)
 --- response_body
 true
@@ -489,4 +491,38 @@ nilfailed to run proxy_on_http_request_body
 plugin "plugin": proxy_on_request_headers was stopped: header_limit allows 1000 bytes of headers and properties in a callback, the guest wants 1040
 plugin "plugin": proxy_on_request_body was stopped: body_limit allows 100000 bytes of a body, the guest wants 131076
 --- no_error_log
+[alert]
+
+
+
+=== TEST 19: a request that traps, sent again and again, fails no other
+--- config
+    location ~ ^/(trap|serve)$ {
+        content_by_lua_block {
+            local wasm = require("resty.proxy-wasm")
+            local plugin = package.loaded.plugin or assert(wasm.load("plugin", "target/guests/script.wasm"))
+            package.loaded.plugin = plugin
+            for _, name in ipairs({"trap", "serve"}) do
+                local script = "request_headers: " .. (name == "trap" and "trap" or "args")
+                package.loaded[name .. "_ctx"] = package.loaded[name .. "_ctx"] or assert(wasm.on_configure(plugin, script))
+            end
+            ngx.say(wasm.on_http_request_headers(package.loaded[ngx.var[1] .. "_ctx"]))
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local client, served = require("client"), 0
+            for _ = 1, 20 do
+                for _ = 1, 3 do client("/trap") end
+                if client("/serve") == "true\n" then served = served + 1 end
+            end
+            ngx.say(served, " of 20")
+        }
+    }
+--- response_body
+20 of 20
+--- error_log
+failed to call function
+--- no_error_log
+it is not called for
 [alert]

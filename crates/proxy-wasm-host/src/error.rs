@@ -218,11 +218,8 @@ pub enum CallError {
     #[error("the context died with its virtual machine")]
     Gone,
     /// The plugin keeps failing.
-    #[error("the plugin has failed {failures} times in a row and rests")]
-    Resting {
-        /// Traps since it last served a stream.
-        failures: u32,
-    },
+    #[error("the plugin keeps failing and rests")]
+    Resting,
     /// The plugin is running already: a callback may not be called from inside of a hostcall.
     #[error("the plugin is running already")]
     Busy,

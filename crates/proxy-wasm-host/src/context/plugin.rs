@@ -29,13 +29,15 @@ impl<H: Host> Plugin<H> {
     /// Creates a plugin context with this configuration.
     ///
     /// # Errors
-    /// When the guest traps or refuses it. It is not asked again for some seconds about one that it has refused.
+    /// When the guest traps or refuses it. It is not asked again for some seconds about one that it has refused or that has
+    /// trapped it, and with it the streams of all its plugin contexts.
     pub fn configure(self: &Rc<Self>, configuration: &[u8]) -> Result<PluginContext<H>, CallError> {
         if self.refusals.borrow_mut().contain(configuration) {
             return Err(CallError::Refused);
         }
+        self.enter(Vm::revive)?;
         let configured = self.enter(|vm| vm.configure(Arc::from(configuration)));
-        if configured == Err(CallError::Refused) {
+        if matches!(configured, Err(CallError::Refused | CallError::Trapped)) {
             self.refusals.borrow_mut().add(configuration);
         }
         let (id, key) = configured?;

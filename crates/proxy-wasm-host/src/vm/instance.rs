@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wasmtime::{Instance, Store};
 use wasmtime_wasi::I32Exit;
@@ -14,7 +14,7 @@ use crate::{
     vm::{
         Module, State,
         limits::{MOST_DRAINING, STACK, start_clock},
-        recovery::Recovery,
+        recovery::{Recovery, Rest},
     },
 };
 
@@ -405,8 +405,9 @@ impl<H: Host> Vm<H> {
     /// When the guest traps.
     pub fn on_tick(&mut self, id: u32, key: u64) -> Result<(), CallError> {
         self.living_plugin(id, key)?;
-        self.call("proxy_on_tick", id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id)))
-            .map(drop)
+        self.call("proxy_on_tick", id, None, |callbacks, store| Some(callbacks.tick.as_ref()?.call(store, id)))?;
+        self.recovery.served();
+        Ok(())
     }
 
     /// Runs `proxy_on_queue_ready` for messages that nobody was told of.
@@ -620,17 +621,28 @@ impl<H: Host> Vm<H> {
         if let Some(limit) = limit {
             self.log_error(format_args!("plugin {name:?}: {callback} was stopped: {limit}"));
         }
-        if let Some(rest) = self.count_trap(kind) {
-            let failures = self.recovery.failures();
-            self.log_error(format_args!(
-                "plugin {name:?} has failed {failures} times in a row: it is not called for {} ms",
+        let rest = self.count_trap(kind);
+        self.report_rest(rest);
+    }
+
+    /// Says that the plugin rests, if it does.
+    fn report_rest(&self, rest: Option<Rest>) {
+        let name = &self.store.data().options.name;
+        match rest {
+            None => {}
+            Some(Rest::Start { failures, rest }) => self.log_error(format_args!(
+                "plugin {name:?} has failed to start {failures} times in a row: it is not called for {} ms",
                 rest.as_millis()
-            ));
+            )),
+            Some(Rest::Ratio { failed, calls, rest }) => self.log_error(format_args!(
+                "plugin {name:?} has failed in {failed} of its last {calls} calls: it is not called for {} ms",
+                rest.as_millis()
+            )),
         }
     }
 
-    /// The instance can't be used any more. Returns for how long the plugin rests, if it does.
-    fn count_trap(&mut self, kind: TrapKind) -> Option<Duration> {
+    /// The instance can't be used any more. Returns why and for how long the plugin rests, if it does.
+    fn count_trap(&mut self, kind: TrapKind) -> Option<Rest> {
         let State { host_metrics, host, options, .. } = self.store.data_mut();
         host_metrics.trap(host.dict_of_host(), &options.name, kind);
         self.recovery.trapped(kind)
@@ -640,12 +652,25 @@ impl<H: Host> Vm<H> {
     ///
     /// # Errors
     /// When it can't be built, or refuses a configuration that its predecessor had accepted.
-    fn revive(&mut self) -> Result<(), CallError> {
+    pub fn revive(&mut self) -> Result<(), CallError> {
         if self.callbacks.is_some() {
             return Ok(());
         }
         self.recovery.check()?;
-        self.recovery.rebuilds += 1;
+        self.recovery.begin_start();
+        let started = self.start_anew();
+        if started.is_ok() {
+            self.recovery.started();
+        } else {
+            self.callbacks = None;
+            let rest = self.recovery.failed_to_start();
+            self.report_rest(Some(rest));
+        }
+        started
+    }
+
+    /// Builds a new instance and configures the plugin contexts there as they were.
+    fn start_anew(&mut self) -> Result<(), CallError> {
         let old = self.store.data_mut();
         old.host_metrics.rebuild(old.host.dict_of_host(), &old.options.name);
         let mut contexts = std::mem::take(&mut old.contexts);
@@ -662,14 +687,11 @@ impl<H: Host> Vm<H> {
         }
         let mut ids: Vec<u32> = self.store.data().contexts.plugins.keys().copied().collect();
         ids.sort_unstable();
-        let configured = ids.into_iter().try_for_each(|id| self.configure_context(id));
-        if let Err(error) = configured {
-            self.callbacks = None;
-            if error == CallError::Refused {
+        ids.into_iter().try_for_each(|id| self.configure_context(id)).inspect_err(|error| {
+            if *error == CallError::Refused {
                 self.count_trap(TrapKind::Other);
             }
-        }
-        configured
+        })
     }
 
     /// Revives the instance for a callback of a plugin context.

@@ -1,6 +1,6 @@
 use proxy_wasm_host::{
     CallError, Host,
-    context::Patience,
+    context::{Patience, PluginContext},
     store::prometheus,
     vm::{self, Event, Outcome},
 };
@@ -185,19 +185,53 @@ fn a_plugin_that_traps_a_hundred_times_goes_on() {
     assert_eq!(context.open_stream(Request::default()), Ok(2));
 }
 
+/// Has a stream of the guest of [`trapping_guest`] trap.
+fn trap_a_stream(context: &PluginContext<Proxy>) -> Result<(), CallError> {
+    let stream = context.open_stream(Request::default())?;
+    context.plugin().on_event(stream, Request::default(), Event::ResponseHeaders).unwrap_err();
+    context.plugin().close_stream(stream);
+    Ok(())
+}
+
 #[test]
-fn a_plugin_that_traps_again_before_it_has_served_a_stream_rests() {
+fn a_request_that_traps_again_and_again_fails_no_other() {
     let proxy = Proxy::default();
     let plugin = proxy.load(&trapping_guest()).unwrap();
     let context = plugin.configure(b"conf").unwrap();
-    for _ in 0..2 {
-        let stream = context.open_stream(Request::default()).unwrap();
-        plugin.on_event(stream, Request::default(), Event::ResponseHeaders).unwrap_err();
-        plugin.close_stream(stream);
+    for _ in 0..30 {
+        (0..3).for_each(|_| trap_a_stream(&context).unwrap());
+        let served = context.open_stream(Request::default()).unwrap();
+        assert_eq!(plugin.on_event(served, Request::default(), Event::RequestHeaders), Ok(Outcome::Continue));
+        plugin.close_stream(served);
     }
-    assert_eq!(context.open_stream(Request::default()), Err(CallError::Resting { failures: 2 }));
-    assert!(proxy.logged("plugin \"a plugin\" has failed 2 times in a row: it is not called for 100 ms"));
+    assert_eq!(plugin.status().unwrap().health, vm::Health::Running);
+}
+
+#[test]
+fn a_plugin_that_fails_in_most_of_many_calls_rests() {
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&trapping_guest()).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let traps = (0..200).take_while(|_| trap_a_stream(&context).is_ok()).count();
+    assert_eq!(traps, 100);
+    assert_eq!(context.open_stream(Request::default()), Err(CallError::Resting));
+    assert!(proxy.logged("plugin \"a plugin\" has failed in 100 of its last 101 calls: it is not called for 100 ms"));
     assert_eq!(plugin.status().unwrap().health, vm::Health::Resting);
+}
+
+#[test]
+fn a_configuration_that_traps_is_not_tried_again_at_once() {
+    let proxy = Proxy::default();
+    let module = r#"(module (memory (export "memory") 1)
+        (func (export "proxy_on_configure") (param i32) (param $size i32) (result i32)
+            (if (i32.eq (local.get $size) (i32.const 3)) (then unreachable))
+            (i32.const 1)))"#;
+    let plugin = proxy.load(module).unwrap();
+    let context = plugin.configure(b"good").unwrap();
+    assert_eq!(plugin.configure(b"bad").err(), Some(CallError::Trapped));
+    let stream = context.open_stream(Request::default()).unwrap();
+    assert_eq!(plugin.configure(b"bad").err(), Some(CallError::Refused));
+    assert_eq!(plugin.on_event(stream, Request::default(), Event::RequestHeaders), Ok(Outcome::Continue));
 }
 
 #[test]
@@ -244,7 +278,8 @@ fn a_new_instance_that_refuses_an_old_configuration_is_not_used() {
     let stream = second.open_stream(Request::default()).unwrap();
     plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
     assert_eq!(second.open_stream(Request::default()), Err(CallError::Refused));
-    assert_eq!(second.open_stream(Request::default()), Err(CallError::Resting { failures: 2 }));
+    assert!(proxy.logged("plugin \"a plugin\" has failed to start 1 times in a row: it is not called for 100 ms"));
+    assert_eq!(second.open_stream(Request::default()), Err(CallError::Resting));
     let metrics = prometheus(proxy.dict());
     for (kind, count) in plugin.status().unwrap().traps.into_iter().filter(|(_, count)| *count > 0) {
         let line = format!("resty_wasm_traps_total{{plugin=\"a plugin\",kind=\"{}\"}} {count}", kind.name());
