@@ -4,7 +4,12 @@
 //! `ngx_list_t` in the request, made by `ngx_list_init(…, 20, sizeof(ngx_table_elt_t))`: first the request's, then the
 //! response's. Where they are is found out once, from a request whose header list ngx_lua describes (docs/adr/0001).
 
-use std::{ffi::c_int, num::NonZeroUsize, ptr::null};
+use std::{
+    ffi::c_int,
+    num::NonZeroUsize,
+    ptr::null,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use once_cell::race::OnceNonZeroUsize;
 use proxy_wasm_host::{Host, abi::LogLevel};
@@ -34,6 +39,13 @@ struct List {
     pool: *const u8,
 }
 
+impl List {
+    /// Whether its last part is one of its own.
+    fn is_whole(&self) -> bool {
+        !self.part.next.is_null() || std::ptr::eq(self.last, &self.part)
+    }
+}
+
 /// The head of `ngx_table_elt_t`, the same in every release; 48 bytes in all before nginx 1.23, 56 since.
 #[repr(C)]
 struct Element {
@@ -49,10 +61,12 @@ struct Element {
 /// A request is larger than this in every release, and both lists begin before.
 const SEARCHED: usize = 1024;
 
-/// Where a list begins in a request, in bytes; `NOT_FOUND` when it is not where it is expected.
+/// How many elements a part of a list of headers has room for.
+const CAPACITY: usize = 20;
+
+/// Where a list begins in a request, in bytes.
 static REQUEST: OnceNonZeroUsize = OnceNonZeroUsize::new();
 static RESPONSE: OnceNonZeroUsize = OnceNonZeroUsize::new();
-const NOT_FOUND: usize = usize::MAX;
 
 /// A header in one of the lists.
 #[derive(Clone, Copy)]
@@ -149,14 +163,14 @@ impl<'a> Iterator for Headers<'a> {
 #[inline]
 pub fn request_headers<'a>(request: Request) -> Option<Headers<'a>> {
     let offset = REQUEST.get().map(NonZeroUsize::get).or_else(|| find(request).map(|found| found.0))?;
-    (offset != NOT_FOUND).then(|| Headers::at(request, offset))
+    Some(Headers::at(request, offset))
 }
 
 /// The response headers that are in nginx's list; `None` when it is not known where that is.
 #[inline]
 pub fn response_headers<'a>(request: Request) -> Option<Headers<'a>> {
     let offset = RESPONSE.get().map(NonZeroUsize::get).or_else(|| find(request).map(|found| found.1))?;
-    (offset != NOT_FOUND).then(|| Headers::at(request, offset))
+    Some(Headers::at(request, offset))
 }
 
 /// The response's trailers; `None` when nginx has no list of them where it has been since 1.13.2: behind that of the headers.
@@ -184,11 +198,20 @@ pub fn add_response_trailer(request: Request, name: &[u8], value: &[u8]) -> bool
 
 /// Removes the trailers of a name.
 pub fn remove_response_trailers(request: Request, name: &[u8]) {
+    remove_trailers(request, |other| other.eq_ignore_ascii_case(name));
+}
+
+/// Removes all trailers.
+pub fn clear_response_trailers(request: Request) {
+    remove_trailers(request, |_| true);
+}
+
+fn remove_trailers(request: Request, is_removed: impl Fn(&[u8]) -> bool) {
     let Some(mut trailers) = response_trailers(request) else { return };
     while let Some(element) = trailers.next_element() {
         // SAFETY: as in `at`; nginx passes over elements without a hash, and nothing else refers to them.
         unsafe {
-            if slice((*element).key, (*element).key_size).eq_ignore_ascii_case(name) {
+            if is_removed(slice((*element).key, (*element).key_size)) {
                 (*element.cast_mut()).hash = 0;
             }
         }
@@ -196,36 +219,42 @@ pub fn remove_response_trailers(request: Request, name: &[u8]) {
 }
 
 fn trailers<'a>(request: Request) -> Option<&'a List> {
-    const CAPACITY: usize = 4;
+    const TRAILERS: usize = 4;
     let headers = response_headers(request)?.list;
     // SAFETY: still inside of the request, which is larger than what was searched for the list before.
     let list = unsafe { &*(&raw const *headers).add(1) };
-    let is_whole = !list.part.next.is_null() || std::ptr::eq(list.last, &list.part);
-    let is_list =
-        list.pool == headers.pool && list.element_size == headers.element_size && list.capacity == CAPACITY && is_whole;
+    let is_list = list.pool == headers.pool
+        && list.element_size == headers.element_size
+        && list.capacity == TRAILERS
+        && list.is_whole();
     is_list.then_some(list)
 }
 
-/// Searches a request for its two lists, and remembers where they are if its headers prove which the first is.
+/// Searches a request for its two lists, and remembers where they are if its headers prove which the first is. That they are not
+/// found in one request says nothing of the next: it is searched again.
+#[cold]
 fn find(request: Request) -> Option<(usize, usize)> {
     let described = describe_request_headers(request)?;
     let base = request.as_ptr().cast_const().cast::<u8>();
     // SAFETY: a request is larger than what is searched, and aligned to 8 bytes.
     let list = |offset: &usize| unsafe { &*base.add(*offset).cast::<List>() };
     let is_second = |first: &List, second: &usize| {
-        list(second).pool == first.pool && list(second).element_size == first.element_size
+        let second = list(second);
+        looks_like_headers(second)
+            && second.is_whole()
+            && second.pool == first.pool
+            && second.element_size == first.element_size
+            && second.capacity == CAPACITY
     };
-    let mut offsets = (0..SEARCHED - size_of::<List>()).step_by(8).filter(|offset| looks_like_headers(list(offset)));
-    let first = offsets.find(|offset| is_described(list(offset), &described));
+    let mut offsets = (0..SEARCHED - size_of::<List>()).step_by(8);
+    let first = offsets.find(|offset| looks_like_headers(list(offset)) && is_described(list(offset), &described));
     let second = first.and_then(|first| offsets.find(|offset| is_second(list(&first), offset)));
     match (first.zip(second), described) {
         (Some(found), Described::First(_)) => remember(found),
         (Some(found), Described::None) => Some(found),
         (None, Described::First(_)) => {
-            let message = "the lists of headers are not where this library expects them in this nginx: \
-                           plugins will not see all response headers";
-            Nginx.log(None, LogLevel::Error, message.as_bytes());
-            remember((NOT_FOUND, NOT_FOUND))
+            report_unknown();
+            None
         }
         (None, Described::None) => None,
     }
@@ -235,6 +264,16 @@ fn remember(found: (usize, usize)) -> Option<(usize, usize)> {
     let _ = REQUEST.set(NonZeroUsize::new(found.0)?);
     let _ = RESPONSE.set(NonZeroUsize::new(found.1)?);
     Some(found)
+}
+
+/// Says so once.
+fn report_unknown() {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    if !IS_REPORTED.swap(true, Ordering::Relaxed) {
+        let message = "the lists of headers are not where this library expects them in this nginx: \
+                       plugins do not see all response headers, and can't replace them";
+        Nginx.log(None, LogLevel::Error, message.as_bytes());
+    }
 }
 
 /// The request's headers, in ngx_lua's words.
@@ -267,17 +306,17 @@ fn describe_request_headers(request: Request) -> Option<Described> {
 
 /// ngx_lua counts the capacity down when it removes a header of the request.
 fn looks_like_headers(list: &List) -> bool {
-    let is_whole = !list.part.next.is_null() || std::ptr::eq(list.last, &list.part);
     matches!(list.element_size, 48 | 56)
-        && (1..=20).contains(&list.capacity)
-        && list.part.count <= 20
+        && (1..=CAPACITY).contains(&list.capacity)
+        && list.part.count <= CAPACITY
         && !list.part.elements.is_null()
         && !list.pool.is_null()
-        && is_whole
 }
 
+/// nginx copies the request's list into a subrequest, where it still says that its last part is the parent's: only its elements
+/// prove which it is.
 fn is_described(list: &List, described: &Described) -> bool {
-    let Described::First(described) = described else { return list.part.count == 0 };
+    let Described::First(described) = described else { return list.part.count == 0 && list.is_whole() };
     // SAFETY: the list looks like one, and has an element.
     list.part.count > 0
         && unsafe {

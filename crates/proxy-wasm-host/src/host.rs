@@ -111,6 +111,11 @@ pub trait Stream: Clone + Send + 'static {
     /// All headers of `map` in their order, names in lower case; empty when the stream has no such map.
     fn headers(&self, map: HeaderMap) -> Vec<Pair<'_>>;
 
+    /// Whether [`Self::headers`] gives all headers of `map`. A map of which it does not can't be replaced.
+    fn knows_all_headers(&self, _map: HeaderMap) -> bool {
+        true
+    }
+
     /// The first header of `map` that has the name, in any case.
     fn header(&self, map: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>>;
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use crate::{
     abi::{
-        AbiVersion, HeaderMap, Status, escape_invalid,
+        AbiVersion, HeaderMap, LogLevel, Status, escape_invalid,
         pairs::{self, Pair},
     },
     error::Failure,
     host::{HeaderChange, Host, Stream},
     hostcalls::{Call, Outcome},
+    vm,
 };
 
 /// The size of the map in bytes, as [`get_header_map_pairs`] would return it.
@@ -75,13 +76,17 @@ fn presented<'a, H: Host>(call: &Call<'_, H>, mut headers: Vec<Pair<'a>>) -> Vec
     headers
 }
 
-/// Removes every header of the map and adds those given, in their order.
+/// Removes every header of the map and adds those given, in their order. Where some would stay because nobody knows them, the
+/// stream is closed.
 pub fn set_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, blob: u32, blob_size: u32) -> Outcome {
     let map = header_map(map)?;
     let Some(stream) = call.stream_to_change()? else { return Ok(()) };
     let (memory, state) = call.memory()?;
     let headers = pairs::decode(memory.bytes(blob, blob_size)?)?;
     state.count_set(headers.len(), headers.iter().map(|(name, value)| name.len() + value.len()).sum())?;
+    if !stream.knows_all_headers(map) {
+        return close_instead(call, map);
+    }
 
     let is_pseudo = |name: &[u8]| name.starts_with(b":");
     let old = stream.headers(map);
@@ -91,6 +96,23 @@ pub fn set_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, blob: u32
     for (name, value) in headers {
         let change = if is_pseudo(name) { HeaderChange::Replace(value) } else { HeaderChange::Add(value) };
         stream.change_header(map, name, change);
+    }
+    Ok(())
+}
+
+#[cold]
+fn close_instead<H: Host>(call: &mut Call<'_, H>, map: HeaderMap) -> Outcome {
+    call.log(
+        LogLevel::Error,
+        format_args!(
+            "proxy_set_header_map_pairs: not all of {map:?} are known that would have to go: the stream is closed"
+        ),
+    );
+    let state = call.state_mut();
+    if state.effective == state.current {
+        state.close = true;
+    } else {
+        state.end_effective_stream(vm::Outcome::Close);
     }
     Ok(())
 }
