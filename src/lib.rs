@@ -2,17 +2,21 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | `body` | how much of a response body goes on that plugins change |
 //! | `callout` | what plugins ask other servers: requests, connections, answers |
 //! | `lua` | the functions that lib/resty/wasm.lua calls, and what lives behind its handles |
 //! | `nginx` | requests, headers, variables, the log: all through symbols that nginx and ngx_lua export |
+//! | `reply` | what clients get of the replies of plugins |
 //! | `source` | which plugin is the newest of a file |
 //! | `worker` | what one worker process keeps: plugin contexts and open requests |
 //!
 //! Calls go one way: Lua → `lua` → `proxy-wasm-host` → guest → hostcall → `Stream` → `nginx`.
 
+mod body;
 mod callout;
 mod lua;
 mod nginx;
+mod reply;
 mod source;
 mod worker;
 

@@ -14,7 +14,7 @@ use std::{
 
 use once_cell::sync::OnceCell;
 use proxy_wasm_host::{
-    CallError, HeaderChange, Host, LoadError, Stream,
+    CallError, Host, LoadError, Stream,
     abi::{HeaderMap, LogLevel},
     callout::{Callout, Refusal},
     context::{IdMap, Options, Patience, Plugin, PluginContext},
@@ -25,11 +25,13 @@ use proxy_wasm_host::{
 use smallvec::SmallVec;
 
 use crate::{
+    body::{Length, Passed, Verdict},
     callout::{self, InFlight},
     nginx::{
         Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, log_error, lua_goes_on, on_request_end,
         process_goes_on, process_has_ended, worker_number,
     },
+    reply::ResponseReply,
     source::{Source, Sources},
 };
 
@@ -106,8 +108,9 @@ struct OpenRequest {
     streams: SmallVec<[OpenStream; 2]>,
     /// What a plugin set `:path` to.
     path: Option<Box<[u8]>>,
-    /// A plugin may change the response body: what the headers say of it will not be true.
-    other_body: bool,
+    length: Length,
+    /// A plugin was told that it can't change how the response is framed.
+    framing_told: bool,
     reply: Option<ResponseReply>,
     properties: Properties,
     /// The tokens of the callouts that were made for it.
@@ -126,17 +129,6 @@ enum Found {
     Nothing,
 }
 
-/// A reply that took the place of the response.
-struct ResponseReply {
-    /// That of the plugin context that gave it.
-    lineage: u64,
-    request: Request,
-    /// What is to come of its body.
-    body: Vec<u8>,
-    /// The response's body was replaced, or the chunk of it that came first.
-    is_placed: bool,
-}
-
 /// What Lua is to do after a callback.
 pub enum Outcome {
     /// Nothing.
@@ -151,6 +143,8 @@ pub enum Outcome {
     Reply(Box<LocalReply>),
     /// Close the connection.
     Close,
+    /// Give up the response, for this reason.
+    CutOff(String),
 }
 
 struct OpenStream {
@@ -164,6 +158,8 @@ struct OpenStream {
     waiter: Option<Semaphore>,
     /// Tokens of callouts that have something to tell it.
     ready: Vec<u32>,
+    /// Of the response body.
+    passed: Passed,
 }
 
 static WORKER: OneThread<Worker> = OneThread::new(Worker {
@@ -350,7 +346,11 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     publish_soon();
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
     let outcome = on_event_of(index, &handle, request, event);
-    if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome }
+    let outcome = if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome };
+    match event {
+        Event::ResponseBody { end_of_stream } => WORKER.hold_to_length(&handle, request, end_of_stream, outcome),
+        _ => outcome,
+    }
 }
 
 fn on_event_of(index: usize, handle: &Rc<Handle>, request: Request, event: Event) -> Result<Outcome, CallError> {
@@ -375,35 +375,42 @@ fn on_event_of(index: usize, handle: &Rc<Handle>, request: Request, event: Event
         return Ok(Outcome::Continue);
     }
     Ok(match (outcome, event) {
+        (vm::Outcome::Reply(_), Event::ResponseHeaders) if !request.knows_all_headers(HeaderMap::ResponseHeaders) => {
+            let message = "a local reply is not sent: not all headers of the response are known that would have to go";
+            Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
+            Outcome::Close
+        }
         (vm::Outcome::Reply(reply), Event::ResponseHeaders) => {
-            replace_response(request, &reply);
-            WORKER.set_reply(handle, request, reply.body, false);
+            let reply = ResponseReply::replace_response(request, handle.lineage, reply);
+            ask_for_body(request, b"wasm_process_resp_body");
+            WORKER.set_reply(request, reply);
             Outcome::Continue
         }
-        (vm::Outcome::Reply(reply), Event::ResponseBody { .. }) => {
+        (vm::Outcome::Reply(reply), Event::ResponseBody { end_of_stream }) => {
             let message = format!("the status {} of a local reply comes too late, its body does not", reply.status);
             Nginx.log(Some(&request), LogLevel::Warn, message.as_bytes());
-            WORKER.set_reply(handle, request, Vec::new(), true);
-            Outcome::ReplyBody(reply.body)
+            let (reply, body) = ResponseReply::replace_body(request, handle.lineage, *reply);
+            if end_of_stream {
+                reply.replace_trailers();
+            }
+            WORKER.set_reply(request, reply);
+            reply_body(handle, request, body)
         }
         (outcome, _) => outcome.into(),
     })
 }
 
-/// After the callback of the headers: asks for the body if the plugin always wants it, and takes away what the response's
-/// headers say of a body that may change.
+/// After the callback of the headers: asks for the body if the plugin always wants it, and tells nginx what becomes of its length.
 fn prepare_body(handle: &Handle, request: Request, event: Event) {
     match event {
         Event::RequestHeaders if handle.bodies.request => ask_for_body(request, b"wasm_process_req_body"),
         Event::ResponseHeaders => {
             if handle.bodies.response {
                 ask_for_body(request, b"wasm_process_resp_body");
-                expect_other_body(request);
             }
-            if WORKER.expects_other_body(request) {
-                for name in [&b"content-length"[..], b"accept-ranges", b"etag"] {
-                    request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
-                }
+            let length = length_of(request);
+            if length != Length::Told {
+                WORKER.settle_length(handle, request, length);
             }
         }
         _ => {}
@@ -564,23 +571,17 @@ fn ask_for_body(request: Request, variable: &[u8]) {
     let _ = request.set_variable(variable, b"true");
 }
 
-/// Has a reply take the place of the response: its status and its headers. The body has no length that could be told, for it
-/// depends on the location's `body_filter_by_lua*` whether it is replaced.
-fn replace_response(request: Request, reply: &LocalReply) {
-    let kept_apart = [&b"content-type"[..], b"content-length", b"last-modified"].map(<[u8]>::to_vec);
-    let headers = request.headers(HeaderMap::ResponseHeaders);
-    let names: Vec<Vec<u8>> = headers.iter().map(|(name, _)| name.to_vec()).chain(kept_apart).collect();
-    let is_managed = |name: &[u8]| matches!(name, b"connection" | b"transfer-encoding");
-    for name in names.iter().filter(|name| !name.starts_with(b":") && !is_managed(name)) {
-        request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
+/// Has the body of a reply take the place of the response's, where the client was told no length of that.
+fn reply_body(handle: &Handle, request: Request, body: Vec<u8>) -> Outcome {
+    match request.told_length() {
+        None => Outcome::ReplyBody(body),
+        Some(0) if body.is_empty() => Outcome::ReplyBody(body),
+        Some(length) => Outcome::CutOff(format!(
+            "the response is cut off: plugin {:?} answers itself, but the client was told the content-length {length}; \
+             proxy_on_response_headers has to remove it",
+            handle.context.plugin().name()
+        )),
     }
-    let status = reply.status.to_string();
-    request.change_header(HeaderMap::ResponseHeaders, b":status", HeaderChange::Replace(status.as_bytes()));
-    if !reply.body.is_empty() {
-        request.change_header(HeaderMap::ResponseHeaders, b"content-type", HeaderChange::Replace(b"text/plain"));
-    }
-    add_headers(request, reply);
-    ask_for_body(request, b"wasm_process_resp_body");
 }
 
 /// Where nothing tells when the request ends the stream context lives for the one callback. There is no response that anything
@@ -602,27 +603,6 @@ fn on_event_without_end(handle: &Handle, request: Request, event: Event) -> Resu
     }
 }
 
-/// Adds the headers of a reply to the response, and remembers its details. How its body is framed is not the plugin's to say.
-fn add_headers(request: Request, reply: &LocalReply) {
-    if !reply.details.is_empty() {
-        with_properties(request, |properties| properties.code_details = Some(reply.details.as_slice().into()));
-    }
-    let is_framing =
-        |name: &[u8]| name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
-    for (name, value) in reply.headers.iter().filter(|(name, _)| !name.starts_with(b":") && !is_framing(name)) {
-        request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Add(value));
-    }
-}
-
-/// Adds the headers of a reply to a response that has none yet.
-pub fn add_reply_headers(request: Request, reply: &LocalReply) {
-    add_headers(request, reply);
-    if !reply.body.is_empty() {
-        let length = reply.body.len().to_string();
-        request.change_header(HeaderMap::ResponseHeaders, b"content-length", HeaderChange::Replace(length.as_bytes()));
-    }
-}
-
 /// What a plugin set the request's `:path` to.
 pub fn path_of(request: Request) -> Option<Vec<u8>> {
     WORKER.requests.borrow().get(&request.key())?.path.as_ref().map(|path| path.to_vec())
@@ -635,11 +615,23 @@ pub fn set_path_of(request: Request, path: &[u8]) {
     }
 }
 
-/// Remembers that a plugin may change the response body.
-pub fn expect_other_body(request: Request) {
+/// What plugins have made of the response's `content-length`.
+#[inline]
+pub fn length_of(request: Request) -> Length {
+    WORKER.requests.borrow().get(&request.key()).map_or(Length::Told, |open| open.length)
+}
+
+/// Remembers what the plugin whose callback runs has set the response's `content-length` to.
+pub fn set_length_of(request: Request, length: Option<u64>) {
     if let Some(open) = WORKER.requests.borrow_mut().get_mut(&request.key()) {
-        open.other_body = true;
+        open.length = length.map_or(Length::Removed, |length| Length::Declared { length, by: None });
     }
+}
+
+/// Whether no plugin has tried before to change how the response of the request is framed.
+pub fn is_first_framing_change(request: Request) -> bool {
+    let mut requests = WORKER.requests.borrow_mut();
+    requests.get_mut(&request.key()).is_none_or(|open| !std::mem::replace(&mut open.framing_told, true))
 }
 
 /// Runs `use_them` with what is kept of the request's properties; `None` when it has ended.
@@ -648,23 +640,108 @@ pub fn with_properties<R>(request: Request, use_them: impl FnOnce(&mut Propertie
 }
 
 impl Worker {
+    /// Has nginx go by the length that the plugin whose callback has returned has left: the client is told the response's own, or none.
+    fn settle_length(&self, handle: &Handle, request: Request, length: Length) {
+        let told = request.told_length();
+        let settled = match length {
+            Length::Declared { length, by: None } if told == Some(length) => Length::Told,
+            Length::Declared { length, by: None } => {
+                let name = handle.context.plugin().name();
+                let message = format!("the client is not told the content-length {length} that plugin {name:?} sets");
+                Nginx.log(Some(&request), LogLevel::Info, message.as_bytes());
+                Length::Declared { length, by: Some(handle.lineage) }
+            }
+            length => length,
+        };
+        if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
+            open.length = settled;
+        }
+        if settled != Length::Told && told.is_some() {
+            request.remove_headers_of_body();
+        }
+    }
+
+    /// Keeps what a plugin has left of a chunk of the response body within the length that the client was told, or that the plugin
+    /// has set.
+    fn hold_to_length(
+        &self,
+        handle: &Handle,
+        request: Request,
+        is_last: bool,
+        outcome: Result<Outcome, CallError>,
+    ) -> Result<Outcome, CallError> {
+        let chunk = request.body().unwrap_or_default();
+        let left = match &outcome {
+            Ok(Outcome::Body(body)) => body.len(),
+            // A plugin that failed leaves the chunk, but what it has held back is gone.
+            Ok(Outcome::Continue) | Err(_) => chunk.len(),
+            Ok(_) => return outcome,
+        };
+        let mut requests = self.requests.borrow_mut();
+        let Some(open) = requests.get_mut(&request.key()) else { return outcome };
+        let declared = open.length.declared_by(handle.lineage);
+        let Some(stream) = open.streams.iter_mut().find(|stream| stream.lineage == handle.lineage) else {
+            return outcome;
+        };
+        let passed = &mut stream.passed;
+        passed.add(chunk.len(), left);
+        if declared.is_none() && passed.is_even() {
+            return outcome;
+        }
+        let told = request.told_length();
+        let Some(length) = told.or(declared) else { return outcome };
+        let name = handle.context.plugin().name();
+        let whose = if told.is_some() { "that the client was told" } else { "that it has set" };
+        match passed.hold_to(length, left, is_last) {
+            Verdict::Pass => outcome,
+            Verdict::Cut { size, is_first } => {
+                if is_first {
+                    let message = format!(
+                        "the response body is cut: plugin {name:?} leaves more than the content-length {length} {whose}"
+                    );
+                    Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
+                }
+                let mut body = match outcome {
+                    Ok(Outcome::Body(body)) => body,
+                    _ => chunk.to_vec(),
+                };
+                body.truncate(size);
+                Ok(Outcome::Body(body))
+            }
+            Verdict::Short => {
+                let left = passed.left();
+                let message = format!(
+                    "plugin {name:?} leaves {left} bytes of the response body, less than the content-length {length} {whose}"
+                );
+                if told.is_some() {
+                    return Ok(Outcome::CutOff(format!("the response is cut off: {message}")));
+                }
+                Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
+                outcome
+            }
+        }
+    }
+
     /// What a callback comes to after a plugin has replied to the response: for that plugin the reply's body, then nothing;
     /// other plugins do not see it.
     fn rest_of_reply(&self, handle: &Handle, request: Request, event: Event) -> Outcome {
         let mut requests = self.requests.borrow_mut();
-        match (requests.get_mut(&request.key()).and_then(|open| open.reply.as_mut()), event) {
-            (Some(reply), Event::ResponseBody { .. }) if reply.lineage == handle.lineage => {
-                reply.is_placed = true;
-                Outcome::ReplyBody(std::mem::take(&mut reply.body))
-            }
-            _ => Outcome::Continue,
+        let reply = requests.get_mut(&request.key()).and_then(|open| open.reply.as_mut());
+        let (Some(reply), Event::ResponseBody { end_of_stream }) = (reply, event) else { return Outcome::Continue };
+        if end_of_stream {
+            reply.replace_trailers();
         }
+        if reply.lineage != handle.lineage {
+            return Outcome::Continue;
+        }
+        reply.is_placed = true;
+        reply_body(handle, request, std::mem::take(&mut reply.body))
     }
 
-    fn set_reply(&self, handle: &Handle, request: Request, body: Vec<u8>, is_placed: bool) {
+    fn set_reply(&self, request: Request, reply: ResponseReply) {
         if let Some(open) = self.requests.borrow_mut().get_mut(&request.key()) {
-            let request = request.without_body();
-            open.reply = Some(ResponseReply { lineage: handle.lineage, request, body, is_placed });
+            open.reply = Some(reply);
+            open.length = Length::Told;
         }
     }
 
@@ -702,10 +779,6 @@ impl Worker {
     /// The plugin whose plugin context has this key.
     fn plugin_of(&self, key: u64) -> Option<Rc<Plugin<Nginx>>> {
         Some(self.handle_of(key)?.context.plugin().clone())
-    }
-
-    fn expects_other_body(&self, request: Request) -> bool {
-        self.requests.borrow().get(&request.key()).is_some_and(|open| open.other_body)
     }
 
     #[inline]
@@ -768,7 +841,15 @@ impl Worker {
         let id = handle.context.open_stream(request.without_body())?;
         let plugin = handle.context.plugin().clone();
         let lineage = handle.lineage;
-        let stream = OpenStream { lineage, key: handle.context.key(), plugin, id, waiter: None, ready: Vec::new() };
+        let stream = OpenStream {
+            lineage,
+            key: handle.context.key(),
+            plugin,
+            id,
+            waiter: None,
+            ready: Vec::new(),
+            passed: Passed::default(),
+        };
         if let Some(open) = self.requests.borrow_mut().get_mut(&key) {
             open.streams.push(stream);
         }
@@ -792,7 +873,7 @@ fn close_streams(key: usize) {
         }
     }
     if let Some(reply) = open.and_then(|open| open.reply) {
-        report_other_body(&reply);
+        reply.report_other_body();
     }
     if let Watch::Kept(semaphore) = WORKER.watch.get()
         && !process_goes_on()
@@ -801,16 +882,4 @@ fn close_streams(key: usize) {
         semaphore.post();
     }
     WORKER.forget_retired();
-}
-
-/// Says so when a plugin replied to a response and the response's own body was sent.
-fn report_other_body(reply: &ResponseReply) {
-    let header = |map, name: &[u8]| reply.request.header(map, name);
-    let has_body = header(HeaderMap::RequestHeaders, b":method").as_deref() != Some(b"HEAD")
-        && !matches!(header(HeaderMap::ResponseHeaders, b":status").as_deref(), Some(b"204" | b"304"));
-    if has_body && !reply.is_placed {
-        let message = "the body of a local reply was not sent, but the response's own: \
-                       body_filter_by_lua* has to call on_http_response_body with the plugin context that replied";
-        Nginx.log(Some(&reply.request), LogLevel::Error, message.as_bytes());
-    }
 }

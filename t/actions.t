@@ -545,7 +545,7 @@ GET /client
 403 denied | content-length: 6 | 6
 200 denied Transfer-Encoding=gzip | content-length: 6 | 6
 200 denied transfer-encoding=chunked | content-length: 6 | 6
-200 "" content-length=5 | transfer-encoding: chunked | 5
+200 "" content-length=5 | content-length: 0 | 0
 204 "" Content-Length=5 |  | 0
 403 "" content-length=5 | content-length: 153 | 153
 --- no_error_log

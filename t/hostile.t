@@ -435,8 +435,9 @@ CORE::join '', map { "$_: trap: malformed\n" } split //, 'cwphfnm1234567'
 ok
 --- error_log
 result: 00
+failed to set response header
 --- no_error_log
-[error]
+[alert]
 
 
 
@@ -469,6 +470,8 @@ CORE::join '', map { "$_: trap: malformed\n" } split //, 'cwphfnm1234567'
 --- raw_response_headers_unlike: \n ?[cd]:
 --- response_body chomp
 lied
+--- error_log
+failed to set response header
 
 
 

@@ -122,7 +122,7 @@ get_body vm_configuration 0 100 -> NOT_FOUND
 --- response_headers
 x-request: true
 x-response: true
-!content-length
+content-length: 3
 --- response_body
 ok
 

@@ -161,7 +161,7 @@ get_body response 0 100 -> OK secret
 response_body: send_local_response 403 denied
 --- ignore_response
 --- error_log
-the response is cut off: plugin plugin answers itself, but the client was told the content-length 8
+the response is cut off: plugin "plugin" answers itself, but the client was told the content-length 8
 --- no_error_log
 [alert]
 

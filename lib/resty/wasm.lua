@@ -40,6 +40,7 @@ local BODY = 1
 local REPLY_BODY = 2
 local CLOSE = 3
 local WAIT = 4
+local CUT_OFF = 5
 local FAILED = -1
 local NO_REQUEST = -2
 
@@ -280,19 +281,19 @@ end
 --- Runs proxy_on_response_body with the chunk of body_filter_by_lua*, which becomes what the plugin leaves of it.
 -- @return true, or nil and an error
 function _M.on_http_response_body(plugin_ctx)
-    local chunk, end_of_body = ngx.arg[1], ngx.arg[2]
-    local result, err = run(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", chunk, end_of_body)
+    local result, err = run(plugin_ctx, RESPONSE_BODY, "proxy_on_http_response_body", ngx.arg[1], ngx.arg[2])
     if not result then
         return nil, err
     end
     if result == CLOSE then
         return local_reply.close()
     end
-    if result == REPLY_BODY then
-        bodies.pass_reply(plugin_ctx)
-        return true
+    if result == CUT_OFF then
+        error(native_module.open().take_body(), 0)   -- what makes nginx give up a response that has begun
     end
-    bodies.pass_response(plugin_ctx, chunk, end_of_body, result == BODY)
+    if result == BODY or result == REPLY_BODY then
+        bodies.pass_response()
+    end
     return true
 end
 

@@ -19,6 +19,7 @@ use crate::{
     nginx::{
         Nginx, OneThread, Request, caller, load_symbols, open_dict, set_lua_function, with_caller, without_caller,
     },
+    reply,
     source::Source,
     worker::{self, Bodies},
 };
@@ -307,6 +308,7 @@ fn take_body(lua: &Lua, (): ()) -> Result<LuaString> {
 /// body, or nil when it has none.
 fn take_reply(lua: &Lua, (): ()) -> Result<Option<LuaString>> {
     let Some((request, reply)) = REPLY.take() else { return Ok(None) };
-    worker::add_reply_headers(request, &reply);
-    if reply.body.is_empty() { Ok(None) } else { lua.create_string(reply.body).map(Some) }
+    reply::add_reply_headers(request, &reply);
+    let is_of_nginx = reply.body.is_empty() && !reply::has_no_body(&reply);
+    if is_of_nginx { Ok(None) } else { lua.create_string(reply.body).map(Some) }
 }

@@ -17,6 +17,7 @@ use proxy_wasm_host::{CallError, Host, abi::LogLevel, vm::Event};
 use super::{BODY, REPLY, log_refusal};
 use crate::{
     nginx::{Nginx, Request, with_caller},
+    reply,
     worker::{self, Outcome},
 };
 
@@ -31,6 +32,8 @@ pub mod result {
     pub const CLOSE: i64 = 3;
     /// The request is to wait for callouts, then `resume` tells.
     pub const WAIT: i64 = 4;
+    /// The response is to be given up; `take_body` has the reason.
+    pub const CUT_OFF: i64 = 5;
     pub const FAILED: i64 = -1;
     pub const NO_REQUEST: i64 = -2;
 }
@@ -98,7 +101,12 @@ pub fn result_of(request: Request, outcome: Result<Outcome, CallError>) -> i64 {
             BODY.set(body);
             result::REPLY_BODY
         }
+        Ok(Outcome::CutOff(reason)) => {
+            BODY.set(reason.into_bytes());
+            result::CUT_OFF
+        }
         Ok(Outcome::Reply(reply)) => {
+            let reply = reply::for_client(request, reply);
             let status = reply.status.into();
             REPLY.set(Some((request.without_body(), reply)));
             status

@@ -7,12 +7,12 @@ use proxy_wasm_host::{
 };
 
 use super::{
+    header_lists,
     headers::{request, response, trailers},
     properties,
     symbols::{NgxRequest, Symbols},
     variables,
 };
-use crate::worker;
 
 /// A request of nginx, together with the body that the running callback is about.
 #[derive(Clone, Copy)]
@@ -42,10 +42,17 @@ impl Phase {
     const EXIT_WORKER: Self = Self(0x2000);
     /// `header_filter_by_lua*`
     pub const HEADER_FILTER: Self = Self(0x20);
+    /// `body_filter_by_lua*`
+    const BODY_FILTER: Self = Self(0x40);
 
     /// Whether cleanup handlers that are added now run when the request ends.
     pub fn has_cleanup(self) -> bool {
         ![Self::LOG, Self::INIT_WORKER, Self::EXIT_WORKER].contains(&self)
+    }
+
+    /// Whether nginx has decided how the response goes over the connection.
+    pub fn has_response_headers(self) -> bool {
+        [Self::BODY_FILTER, Self::LOG].contains(&self)
     }
 }
 
@@ -113,6 +120,31 @@ impl Request {
         variables::set(self, name, value).map_err(|refused| refused.reason)
     }
 
+    /// The length that the client is told of the response body, or will be; `None` when it is told none.
+    pub fn told_length(self) -> Option<u64> {
+        response::told_length(self)
+    }
+
+    /// Has the client told a length of the response body, or none.
+    pub fn tell_length(self, length: Option<u64>) {
+        response::tell_length(self, length);
+    }
+
+    /// Takes away what the response's headers say of a body that will be another one.
+    pub fn remove_headers_of_body(self) {
+        response::remove_headers_of_body(self);
+    }
+
+    /// Whether responses of one connection are streams that end for themselves: in HTTP/2 and HTTP/3.
+    pub fn is_multiplexed(self) -> bool {
+        matches!(variables::get(&self, b"server_protocol"), Some(b"HTTP/2.0" | b"HTTP/3.0"))
+    }
+
+    /// Removes the response's trailers.
+    pub fn clear_trailers(self) {
+        trailers::clear(self);
+    }
+
     /// Where the request is in its life.
     pub fn phase(self) -> Option<Phase> {
         let mut error = std::ptr::null();
@@ -139,6 +171,10 @@ impl Stream for Request {
             HeaderMap::ResponseTrailers => trailers::all(self),
             _ => Vec::new(),
         }
+    }
+
+    fn knows_all_headers(&self, map: HeaderMap) -> bool {
+        map != HeaderMap::ResponseHeaders || header_lists::response_headers(*self).is_some()
     }
 
     fn header(&self, map: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -170,9 +206,5 @@ impl Stream for Request {
 
     fn set_property(&self, path: &[u8], value: &[u8]) {
         properties::set(*self, path, value);
-        // With this variable a plugin asks APISIX for the response body, which it may change then.
-        if path == b"wasm_process_resp_body" && !value.is_empty() {
-            worker::expect_other_body(*self);
-        }
     }
 }

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
 
+use super::framing;
 use crate::nginx::{header_lists, log, request::Request};
 
 /// The trailers in their order, names in lower case. nginx has those of its upstream once the response's body has ended.
@@ -21,16 +22,31 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     trailers.find(|trailer| trailer.name.eq_ignore_ascii_case(name)).map(|trailer| Cow::from(trailer.value))
 }
 
-/// Changes a trailer. nginx sends them where the response is chunked, or goes by HTTP/2 or HTTP/3.
+/// Changes a trailer. nginx sends them where the response is chunked, or goes by HTTP/2 or HTTP/3. What frames a message is no
+/// trailer (RFC 9110 §6.5.1).
 pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
     if !matches!(change, HeaderChange::Add(_)) {
         header_lists::remove_response_trailers(request, name);
     }
     let (HeaderChange::Add(value) | HeaderChange::Replace(value)) = change else { return };
-    let is_text = |text: &[u8]| !text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
-    let is_name = !name.is_empty() && !name.contains(&b':') && !name.contains(&b' ');
-    if !is_name || !is_text(name) || !is_text(value) || !header_lists::add_response_trailer(request, name, value) {
+    if let Err(reason) = add(request, name, value) {
         let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
-        log::error(request, format_args!("failed to set response trailer {name:?} to {value:?}"));
+        log::error(request, format_args!("failed to set response trailer {name:?} to {value:?}: {reason}"));
     }
+}
+
+fn add(request: Request, name: &[u8], value: &[u8]) -> Result<(), String> {
+    framing::check(name, value)?;
+    if framing::frames_response(name) {
+        return Err("nginx frames the response".to_owned());
+    }
+    if !header_lists::add_response_trailer(request, name, value.trim_ascii()) {
+        return Err("nginx has no list of trailers, or no memory".to_owned());
+    }
+    Ok(())
+}
+
+/// Removes all trailers.
+pub fn clear(request: Request) {
+    header_lists::clear_response_trailers(request);
 }

@@ -16,14 +16,15 @@ pub struct Plugin<H: Host> {
     refusals: RefCell<Refusals>,
     acts_without_streams: bool,
     fails_open: bool,
+    name: Arc<str>,
 }
 
 impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
-        let (acts_without_streams, fails_open) = (vm.acts_without_streams(), vm.fails_open());
+        let (acts_without_streams, fails_open, name) = (vm.acts_without_streams(), vm.fails_open(), vm.name());
         let (vm, released, refusals) = (RefCell::new(vm), RefCell::default(), RefCell::default());
-        Rc::new(Self { vm, released, refusals, acts_without_streams, fails_open })
+        Rc::new(Self { vm, released, refusals, acts_without_streams, fails_open, name })
     }
 
     /// Creates a plugin context with this configuration.
@@ -70,6 +71,11 @@ impl<H: Host> Plugin<H> {
         if let Ok(mut vm) = self.vm.try_borrow_mut() {
             vm.publish_calls();
         }
+    }
+
+    /// What it was loaded as.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether the proxy is to go on as if the plugin were not there when it fails.

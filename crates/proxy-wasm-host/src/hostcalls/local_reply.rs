@@ -19,6 +19,8 @@ pub struct LocalReply {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// Empty when the proxy's own page for the status is to be sent.
     pub body: Vec<u8>,
+    /// The status for a client that speaks gRPC; -1 when it follows from `status`.
+    pub grpc_status: i32,
 }
 
 /// The last reply of a callback counts; it is sent when the callback has returned.
@@ -32,7 +34,7 @@ pub fn send_local_response<H: Host>(
     body_size: u32,
     headers: u32,
     headers_size: u32,
-    _grpc_status: u32,
+    grpc_status: u32,
 ) -> Outcome {
     if call.stream_to_change()?.is_none() {
         return Ok(());
@@ -49,7 +51,7 @@ pub fn send_local_response<H: Host>(
     let (details, body) = (details.to_vec(), body.to_vec());
     match u16::try_from(status) {
         Ok(status @ 200..=999) => {
-            let reply = Box::new(LocalReply { status, details, headers, body });
+            let reply = Box::new(LocalReply { status, details, headers, body, grpc_status: grpc_status.cast_signed() });
             if state.effective == state.current {
                 state.reply = Some(reply);
             } else if !state.end_effective_stream(vm::Outcome::Reply(reply)) {

@@ -131,6 +131,11 @@ impl<H: Host> Vm<H> {
         }
     }
 
+    /// What the plugin was loaded as.
+    pub fn name(&self) -> Arc<str> {
+        self.store.data().options.name.clone()
+    }
+
     /// Whether the proxy is to go on without the plugin when it fails.
     pub fn fails_open(&self) -> bool {
         self.store.data().options.fail_open

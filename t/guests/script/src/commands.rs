@@ -122,6 +122,13 @@ impl Callback<'_> {
                     let pairs = args.pairs(1);
                     plain(proxy_set_header_map_pairs(args.map(0)?, p(&pairs), s(&pairs)))
                 }
+                "copy_headers" => match proxy_get_header_map_pairs(args.map(0)?, out(0), out(1)) {
+                    0 => {
+                        let pairs = returned_bytes();
+                        plain(proxy_set_header_map_pairs(args.map(0)?, p(&pairs), s(&pairs)))
+                    }
+                    status => plain(status),
+                },
                 "headers_size" => number(proxy_get_header_map_size(args.map(0)?, out(0)), cell(0)),
 
                 "get_body" => {
@@ -148,6 +155,19 @@ impl Callback<'_> {
                 "send_local_response" => {
                     let (body, headers) = (args.bytes(1)?, args.pairs(2));
                     plain(proxy_send_local_response(args.int(0)?, 0, 0, p(body), s(body), p(&headers), s(&headers), -1))
+                }
+                "send_grpc_response" => {
+                    let (details, body, headers) = (args.bytes(2)?, args.bytes(3)?, args.pairs(4));
+                    plain(proxy_send_local_response(
+                        args.int(0)?,
+                        p(details),
+                        s(details),
+                        p(body),
+                        s(body),
+                        p(&headers),
+                        s(&headers),
+                        args.int(1)?,
+                    ))
                 }
                 "http_call" => {
                     let (upstream, body) = (args.bytes(0)?, args.bytes(2)?);
