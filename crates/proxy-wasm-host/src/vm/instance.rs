@@ -291,7 +291,10 @@ impl<H: Host> Vm<H> {
         let state = self.store.data_mut();
         let chunk = stream.body().unwrap_or_default();
         let held = state.contexts.streams.get_mut(&id).map(|entry| std::mem::take(&mut entry.held));
-        state.body = held.filter(|held| !held.is_empty()).map(|held| [&held, chunk].concat());
+        state.body = held.filter(|held| !held.is_empty());
+        if let Some(body) = &mut state.body {
+            body.extend_from_slice(chunk);
+        }
         state.in_body = true;
         let size = u32::try_from(state.body.as_deref().unwrap_or(chunk).len()).unwrap_or(u32::MAX);
         let name =

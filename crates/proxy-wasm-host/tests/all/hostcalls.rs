@@ -181,6 +181,23 @@ fn a_body_is_replaced_prepended_appended_and_spliced() {
 }
 
 #[test]
+fn a_map_whose_headers_are_not_all_known_is_not_replaced_the_stream_is_closed() {
+    let set = HOSTCALLS.iter().find(|row| row.name == "proxy_set_header_map_pairs").unwrap();
+    // The four bytes at 0 are an empty map.
+    let module = calling_guest(set, &[0, 0, 4]);
+    for (hides_headers, expected) in [(false, Outcome::Continue), (true, Outcome::Close)] {
+        let proxy = Proxy::default();
+        let plugin = proxy.load(&module).unwrap();
+        let context = plugin.configure(b"conf").unwrap();
+        let request = Request { hides_headers, ..Request::with_headers(&[("set-cookie", "secret")]) };
+        let stream = context.open_stream(request.clone()).unwrap();
+        assert_eq!(plugin.on_event(stream, request.clone(), Event::RequestHeaders), Ok(expected));
+        assert_eq!(request.headers.lock().unwrap().is_empty(), !hides_headers);
+        assert_eq!(proxy.logged("not all of RequestHeaders are known"), hides_headers);
+    }
+}
+
+#[test]
 fn a_missing_header_is_not_found_and_in_abi_0_1_0_empty() {
     let module = |version: &str, answer: u32| {
         format!(

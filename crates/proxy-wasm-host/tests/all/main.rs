@@ -1,5 +1,6 @@
 //! The host with guests written in the text format and a proxy that keeps everything in memory.
 
+mod bodies;
 mod callouts;
 mod foreign;
 mod hostcalls;

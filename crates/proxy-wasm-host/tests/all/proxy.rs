@@ -175,12 +175,14 @@ type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 pub struct Request {
     pub headers: Arc<Mutex<Headers>>,
     pub body: Option<Arc<[u8]>>,
+    /// There are headers that [`Stream::headers`] does not give.
+    pub hides_headers: bool,
 }
 
 impl Request {
     pub fn with_headers(headers: &[(&str, &str)]) -> Self {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Self { headers: Arc::new(Mutex::new(headers)), body: None }
+        Self { headers: Arc::new(Mutex::new(headers)), ..Self::default() }
     }
 
     pub fn with_body(body: &str) -> Self {
@@ -196,6 +198,10 @@ impl Stream for Request {
     fn headers(&self, _: HeaderMap) -> Vec<Pair<'_>> {
         let headers = self.headers.lock().unwrap();
         headers.iter().map(|(name, value)| (Cow::from(name.clone()), Cow::from(value.clone()))).collect()
+    }
+
+    fn knows_all_headers(&self, _: HeaderMap) -> bool {
+        !self.hides_headers
     }
 
     fn header(&self, _: HeaderMap, name: &[u8]) -> Option<Cow<'_, [u8]>> {
