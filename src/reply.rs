@@ -70,7 +70,7 @@ impl ResponseReply {
     /// Says so when the response's own body was sent.
     pub fn report_other_body(&self) {
         let header = |map, name: &[u8]| self.request.header(map, name);
-        let has_body = header(HeaderMap::RequestHeaders, b":method").as_deref() != Some(b"HEAD")
+        let has_body = !self.request.is_head()
             && !matches!(header(HeaderMap::ResponseHeaders, b":status").as_deref(), Some(b"204" | b"304"));
         if has_body && !self.is_placed {
             let message = "the body of a local reply was not sent, but the response's own: \

@@ -28,8 +28,8 @@ use crate::{
     body::{Length, Passed, Verdict},
     callout::{self, InFlight},
     nginx::{
-        Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, log_error, lua_goes_on, on_request_end,
-        process_goes_on, process_has_ended, worker_number,
+        Framing, Nginx, OneThread, Phase, Properties, Request, Semaphore, has_caller, log_error, lua_goes_on,
+        on_request_end, process_goes_on, process_has_ended, worker_number,
     },
     reply::ResponseReply,
     source::{Source, Sources},
@@ -49,6 +49,8 @@ struct Worker {
     indexes: RefCell<IdMap<usize, u64>>,
     /// By the request's key.
     requests: RefCell<IdMap<OpenRequest, usize>>,
+    /// How many of them have framing headers of their plugins' own: none of most workers' have.
+    edited: Cell<usize>,
     /// Indexes of plugin contexts that Lua let go of and that have not ended yet.
     retired: RefCell<Vec<usize>>,
     schedule: timers::Schedule,
@@ -111,6 +113,8 @@ struct OpenRequest {
     length: Length,
     /// A plugin was told that it can't change how the response is framed.
     framing_told: bool,
+    /// What plugins made of the headers that frame the request.
+    framing: Option<Framing>,
     reply: Option<ResponseReply>,
     properties: Properties,
     /// The tokens of the callouts that were made for it.
@@ -168,6 +172,7 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     contexts: RefCell::new(Vec::new()),
     indexes: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
     requests: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
+    edited: Cell::new(0),
     retired: RefCell::new(Vec::new()),
     schedule: timers::Schedule::new(),
     status_metrics: RefCell::new(None),
@@ -615,6 +620,30 @@ pub fn set_path_of(request: Request, path: &[u8]) {
     }
 }
 
+/// What plugins made of the headers that frame the request; `None` when they left them as they were.
+#[inline]
+pub fn framing_of(request: Request) -> Option<Framing> {
+    if WORKER.edited.get() == 0 {
+        return None;
+    }
+    WORKER.requests.borrow().get(&request.key())?.framing.clone()
+}
+
+/// Runs `change` with what plugins see of the headers that frame the request, which before the first change is what `client`
+/// gives; `None` when nothing is kept of the request.
+pub fn change_framing<R>(
+    request: Request,
+    client: impl FnOnce() -> Framing,
+    change: impl FnOnce(&mut Framing) -> R,
+) -> Option<R> {
+    let mut requests = WORKER.requests.borrow_mut();
+    let open = requests.get_mut(&request.key())?;
+    if open.framing.is_none() {
+        WORKER.edited.set(WORKER.edited.get() + 1);
+    }
+    Some(change(open.framing.get_or_insert_with(client)))
+}
+
 /// What plugins have made of the response's `content-length`.
 #[inline]
 pub fn length_of(request: Request) -> Length {
@@ -866,6 +895,9 @@ fn close_streams(key: usize) {
         stream.ready.into_iter().for_each(tell);
     }
     let open = WORKER.requests.borrow_mut().remove(&key);
+    if open.as_ref().is_some_and(|open| open.framing.is_some()) {
+        WORKER.edited.set(WORKER.edited.get() - 1);
+    }
     for callout in open.iter().flat_map(|open| &open.callouts).filter_map(|token| callout::find(*token)) {
         callout.request.set(None);
         if !process_goes_on() {

@@ -178,13 +178,30 @@ pub fn response_trailers<'a>(request: Request) -> Option<Headers<'a>> {
     trailers(request).map(|list| Headers { list, part: Some(&list.part), index: 0 })
 }
 
+/// Adds a header without a value to those of the request: ngx_lua gives such a one no hash, by which it would count as removed
+/// here, and nginx would not find what its configuration has instead. Returns whether it is known where the list is, and memory.
+pub fn add_empty_request_header(request: Request, name: &[u8]) -> bool {
+    let Some(headers) = request_headers(request) else { return false };
+    let lowercase = name.to_ascii_lowercase();
+    let (Some(key), Some(lowercase_key)) = (request.allocate(name), request.allocate(&lowercase)) else { return false };
+    // ngx_hash_key
+    let hash = lowercase.iter().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    // Values of headers end with NUL.
+    let value = c"".as_ptr().cast();
+    push(headers.list, Element { hash, key_size: name.len(), key, value_size: 0, value, lowercase_key })
+}
+
 /// Adds a trailer. Returns whether there was a list, and memory.
 pub fn add_response_trailer(request: Request, name: &[u8], value: &[u8]) -> bool {
     let text = [name, &name.to_ascii_lowercase(), value].map(|text| request.allocate(text));
     let (Some(list), [Some(key), Some(lowercase_key), Some(data)]) = (trailers(request), text) else { return false };
-    let element = Element { hash: 1, key_size: name.len(), key, value_size: value.len(), value: data, lowercase_key };
-    // SAFETY: the list is nginx's own, and was checked. A new element has room for the head of one, and what is behind that in
-    // newer releases (`next`) is for lists of headers alone.
+    push(list, Element { hash: 1, key_size: name.len(), key, value_size: value.len(), value: data, lowercase_key })
+}
+
+/// Adds an element whose texts live as long as the request. Returns whether there was memory.
+fn push(list: &List, element: Element) -> bool {
+    // SAFETY: the list is nginx's own, and was checked. A new element has room for the head of one; what is behind that in
+    // newer releases (`next`) leads from one that nginx refers to by itself to others of its name, and this is none of them.
     unsafe {
         let new = (Symbols::get().ngx_list_push)((&raw const *list).cast_mut().cast());
         if new.is_null() {

@@ -40,6 +40,8 @@ impl Phase {
     const INIT_WORKER: Self = Self(0x100);
     /// `exit_worker_by_lua*`
     const EXIT_WORKER: Self = Self(0x2000);
+    /// `content_by_lua*`
+    pub const CONTENT: Self = Self(0x8);
     /// `header_filter_by_lua*`
     pub const HEADER_FILTER: Self = Self(0x20);
     /// `body_filter_by_lua*`
@@ -143,6 +145,19 @@ impl Request {
     /// Removes the response's trailers.
     pub fn clear_trailers(self) {
         trailers::clear(self);
+    }
+
+    /// Whether nginx frames the response as one to HEAD, without a body, whatever plugins made of `:method`.
+    pub fn is_head(self) -> bool {
+        const HEAD: c_int = 0x4;
+        // SAFETY: the request lives.
+        unsafe { (Symbols::get().ngx_http_lua_ffi_req_get_method)(self.as_ptr()) == HEAD }
+    }
+
+    /// Whether another request has started it, in nginx.
+    pub fn is_subrequest(self) -> bool {
+        // SAFETY: the request lives.
+        unsafe { (Symbols::get().ngx_http_lua_ffi_is_subrequest)(self.as_ptr()) > 0 }
     }
 
     /// Where the request is in its life.

@@ -2,20 +2,31 @@ use std::{borrow::Cow, ffi::c_int, ptr::null};
 
 use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
 
+use super::framing::{self, Framing, frames_request, is_token};
 use crate::{
     nginx::{
         header_lists::{self, Headers},
         log, lua_api,
-        request::Request,
+        request::{Phase, Request},
         symbols::{FfiStr, FfiTableElement, NGX_DECLINED, NGX_OK, NgxStr, Symbols},
         variables::{self, error_text, slice},
     },
     worker,
 };
 
-/// The headers in their order of arrival, then `:scheme`, `:path`, `:method` and, if the client sent one, `:authority`.
+/// The headers in their order of arrival, those that frame the request behind them when a plugin changed one, then `:scheme`,
+/// `:path`, `:method` and, if the client named one, `:authority`.
 pub fn all(request: &Request) -> Vec<Pair<'_>> {
-    let mut pairs: Vec<Pair<'_>> = list(request).map(|(name, value)| (Cow::from(name), Cow::from(value))).collect();
+    fn borrowed<'a>((name, value): (&'a [u8], &'a [u8])) -> Pair<'a> {
+        (Cow::from(name), Cow::from(value))
+    }
+    let mut pairs: Vec<Pair<'_>> = match worker::framing_of(*request) {
+        None => list(request).map(borrowed).collect(),
+        Some(framing) => {
+            let others = list(request).filter(|(name, _)| !frames_request(name)).map(borrowed);
+            others.chain(framing.into_pairs()).collect()
+        }
+    };
     for name in [&b":scheme"[..], b":path", b":method", b":authority"] {
         if let Some(value) = pseudo(request, name) {
             pairs.push((Cow::from(name), value));
@@ -26,11 +37,19 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 
 /// How many headers [`all`] gives.
 pub fn count(request: Request) -> u32 {
-    let (count, has_host) = match header_lists::request_headers(request) {
-        Some(headers) => headers.count_and_find(b"host"),
-        None => list(&request).fold((0, false), |(count, found), (name, _)| (count + 1, found || name == b"host")),
+    const HOST: &[u8] = b"host";
+    const PSEUDO: u32 = 3;
+    let (count, has_host) = match (worker::framing_of(request), header_lists::request_headers(request)) {
+        (None, Some(headers)) => headers.count_and_find(HOST),
+        (framing, _) => {
+            let is_counted = |name: &[u8]| framing.is_none() || !frames_request(name);
+            let (count, has_host) = list(&request)
+                .filter(|(name, _)| is_counted(name))
+                .fold((0, false), |(count, found), (name, _)| (count + 1, found || name == HOST));
+            (count + framing.as_ref().map_or(0, Framing::len), has_host)
+        }
     };
-    count + 3 + u32::from(has_host)
+    count + PSEUDO + u32::from(has_host || authority(&request).is_some())
 }
 
 /// The first header of the name.
@@ -38,23 +57,84 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.starts_with(b":") {
         return pseudo(request, &name.to_ascii_lowercase());
     }
-    list(request).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| Cow::from(value))
+    if frames_request(name)
+        && let Some(framing) = worker::framing_of(*request)
+    {
+        return framing.get(name).map(|value| Cow::Owned(value.to_vec()));
+    }
+    in_list(request, name).map(Cow::from)
+}
+
+/// The headers that an nginx variable is made of, `http_NAME` by its NAME in lower case with underscores for dashes: the values
+/// of repeated ones are joined as nginx joins them.
+pub fn get_by_variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let is_named = |header: &[u8]| {
+        let letter = |byte: &u8| if *byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+        header.len() == name.len() && header.iter().map(letter).eq(name.iter().copied())
+    };
+    let framing = worker::framing_of(*request);
+    let is_edited = framing.is_some();
+    if let Some((_, value)) = framing.and_then(|framing| framing.into_pairs().find(|(header, _)| is_named(header))) {
+        return Some(value);
+    }
+    let mut values = list(request).filter(|(header, _)| is_named(header) && !(is_edited && frames_request(header)));
+    let (_, first) = values.next()?;
+    let separator: &[u8] = if name == b"cookie" { b"; " } else { b", " };
+    Some(values.fold(Cow::from(first), |mut joined, (_, value)| {
+        joined.to_mut().extend_from_slice(separator);
+        joined.to_mut().extend_from_slice(value);
+        joined
+    }))
+}
+
+/// How long nginx takes the body to be, as text: what the client declared, or how much of it there was.
+pub fn content_length(request: &Request) -> Option<&[u8]> {
+    in_list(request, b"content-length").or_else(|| variables::get(request, b"content_length"))
 }
 
 /// Changes a header. `:path`, `:method` and `:authority` can be replaced; errors are those of wasm-nginx-module.
+///
+/// What frames the request changes for plugins alone: nginx reads the body by what the client declared, and frames what it sends
+/// to the upstream itself.
 pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
-    let result = match (name.starts_with(b":"), change) {
-        (false, HeaderChange::Add(value)) => set(request, name, Some(value), false),
-        (false, HeaderChange::Replace(value)) => set(request, name, Some(value), true),
-        (false, HeaderChange::Remove) => set(request, name, None, true),
-        (true, HeaderChange::Remove | HeaderChange::Add(b"") | HeaderChange::Replace(b"")) => {
-            Err("can't remove pseudo header".to_owned())
-        }
-        (true, HeaderChange::Add(value) | HeaderChange::Replace(value)) => set_pseudo(request, name, value),
+    let result = match change {
+        _ if name.starts_with(b":") => change_pseudo(request, name, change),
+        HeaderChange::Remove | HeaderChange::Replace(b"") if name.is_empty() => Ok(()),
+        _ => check(name, change).and_then(|()| change_header(request, name, change)),
     };
     if let Err(reason) = result {
         let name = String::from_utf8_lossy(name);
         log::error(request, format_args!("failed to set request header {name}: {reason}"));
+    }
+}
+
+fn change_header(request: Request, name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
+    match change {
+        _ if frames_request(name) => change_framing(request, name, change),
+        HeaderChange::Add(b"") if header_lists::add_empty_request_header(request, name) => Ok(()),
+        HeaderChange::Add(value) => set(request, name, Some(value), false),
+        HeaderChange::Replace(value) => set(request, name, Some(value), true),
+        HeaderChange::Remove => set(request, name, None, true),
+    }
+}
+
+fn change_framing(request: Request, name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
+    let client = || Framing::new(list(&request).filter(|(name, _)| frames_request(name)));
+    worker::change_framing(request, client, |framing| framing.change(name, change))
+        .unwrap_or_else(|| Err("what frames a request can't be changed at its end".to_owned()))
+}
+
+/// Refuses what the next hop would take for something else.
+fn check(name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
+    let (HeaderChange::Add(value) | HeaderChange::Replace(value)) = change else { return framing::check(name, b"") };
+    framing::check(name, value)?;
+    if !name.eq_ignore_ascii_case(b"host") {
+        return Ok(());
+    }
+    match value.iter().find(|byte| b" \t/?#".contains(byte)) {
+        Some(byte) => Err(format!("invalid char \"{}\" in a host", byte.escape_ascii())),
+        None if value.is_empty() && matches!(change, HeaderChange::Add(_)) => Err("a host has a name".to_owned()),
+        None => Ok(()),
     }
 }
 
@@ -84,6 +164,12 @@ impl<'a> Iterator for List<'a> {
             Self::Described(elements) => elements.next().map(|element| (bytes(element.key), bytes(element.value))),
         }
     }
+}
+
+/// The first header of the name, as nginx has it.
+#[inline]
+fn in_list<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
+    list(request).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// The headers as ngx_lua describes them.
@@ -120,17 +206,69 @@ fn pseudo<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
         b":scheme" => variables::get(request, b"scheme").map(Cow::from),
         b":path" => path(request),
         b":method" => method(request).map(Cow::from),
-        b":authority" => variables::get(request, b"http_host").map(Cow::from),
+        b":authority" => authority(request).map(Cow::from),
         _ => None,
     }
+}
+
+/// The host by which nginx routes, with its port: that of the Host header, unless the request's target names another.
+fn authority(request: &Request) -> Option<&[u8]> {
+    let routed = variables::get(request, b"host")?;
+    let is_routed = |authority: &&[u8]| host_of(authority).eq_ignore_ascii_case(routed);
+    let header = in_list(request, b"host");
+    header.filter(is_routed).or_else(|| {
+        let target = target_authority(request).filter(is_routed);
+        // Newer nginx keeps HTTP/2's and HTTP/3's apart. Without any it is the server's name, which the client has not asked for.
+        target.or_else(|| (header.is_some() || request.is_multiplexed()).then_some(routed))
+    })
+}
+
+/// The host of an authority as nginx compares it: without the port, and without a dot at its end.
+fn host_of(authority: &[u8]) -> &[u8] {
+    let end = match authority {
+        [b'[', ..] => memchr::memchr(b']', authority).map(|at| at + 1),
+        _ => memchr::memchr(b':', authority),
+    };
+    let host = &authority[..end.unwrap_or(authority.len())];
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
+/// The authority of a target in absolute form: `GET http://host:port/ HTTP/1.1`.
+fn target_authority(request: &Request) -> Option<&[u8]> {
+    let target = variables::get(request, b"request")?.split(|byte| *byte == b' ').nth(1)?;
+    let start = memchr::memmem::find(target, b"://").filter(|at| !target[..*at].contains(&b'/'))? + 3;
+    target[start..].split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()
 }
 
 /// The path with its query as the client sent it, or as a plugin set it since.
 fn path(request: &Request) -> Option<Cow<'_, [u8]>> {
     match worker::path_of(*request) {
         Some(path) => Some(Cow::Owned(path)),
+        // nginx gives a subrequest the target of its parent.
+        None if request.is_subrequest() => subrequest_path(request).map(Cow::Owned),
         None => variables::get(request, b"request_uri").map(Cow::from),
     }
+}
+
+fn subrequest_path(request: &Request) -> Option<Vec<u8>> {
+    let mut path = escape(variables::get(request, b"uri")?);
+    if let Some(query) = variables::get(request, b"args").filter(|query| !query.is_empty()) {
+        path.push(b'?');
+        path.extend_from_slice(query);
+    }
+    Some(path)
+}
+
+/// nginx's URI, which has no escapes, as a path.
+fn escape(uri: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(uri.len());
+    for byte in uri {
+        match byte {
+            ..=b' ' | b'%' | b'?' | b'#' | 0x7f.. => path.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            byte => path.push(*byte),
+        }
+    }
+    path
 }
 
 fn method(request: &Request) -> Option<&[u8]> {
@@ -166,35 +304,81 @@ fn set(request: Request, name: &[u8], value: Option<&[u8]>, replace: bool) -> Re
     }
 }
 
-fn set_pseudo(request: Request, name: &[u8], value: &[u8]) -> Result<(), String> {
-    match &*name.to_ascii_lowercase() {
+fn change_pseudo(request: Request, name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
+    let (HeaderChange::Add(value) | HeaderChange::Replace(value)) = change else {
+        return Err("can't remove pseudo header".to_owned());
+    };
+    let name = name.to_ascii_lowercase();
+    match &*name {
+        _ if value.is_empty() => Err("can't remove pseudo header".to_owned()),
+        // As in a map that is written back.
+        b":method" | b":scheme" if pseudo(&request, &name).as_deref() == Some(value) => Ok(()),
         b":path" => set_path(request, value),
         b":method" => set_method(request, value),
-        b":authority" => set(request, b"host", Some(value), true),
+        b":authority" => {
+            check(b"host", change)?;
+            set(request, b"host", Some(value), true)
+        }
         b":scheme" => Err("the scheme is that of the client's connection, it can't be set".to_owned()),
         _ => Err("there is no such pseudo header".to_owned()),
     }
 }
 
 /// A path, with a query or without, is what nginx goes on with. What does not begin with `/` becomes its URI as it is, as in
-/// wasm-nginx-module: a `?` in it is no query.
+/// wasm-nginx-module, where no upstream will be asked for it: a `?` in it is no query.
 fn set_path(request: Request, path: &[u8]) -> Result<(), String> {
     let is_unsafe = |byte: &&u8| matches!(byte, 0x00..=0x08 | 0x0a..=0x1f | 0x7f);
     if let Some(byte) = path.iter().find(is_unsafe) {
         return Err(format!("invalid char \"{byte}\""));
     }
     if path.starts_with(b"/") {
-        let (path, query) = memchr::memchr(b'?', path).map_or((path, &[][..]), |at| (&path[..at], &path[at + 1..]));
-        let uri = unescape(path);
+        let (escaped, query) = split_query(path);
+        let (uri, query) = (unescape(escaped), escape_blanks(query.unwrap_or_default()));
         if uri.contains(&0) {
             return Err("invalid char \"0\"".to_owned());
         }
-        lua_api::set_uri(request, &uri, Some(query))?;
-    } else {
+        let goes_on_with = |variable, value: &[u8]| variables::get(&request, variable).unwrap_or_default() == value;
+        if self::path(&request).as_deref() == Some(path) && goes_on_with(b"uri", &uri) && goes_on_with(b"args", &query)
+        {
+            // As in a map that is written back: the upstream gets the path as the client wrote it.
+            return Ok(());
+        }
+        lua_api::set_uri(request, &uri, Some(&query))?;
+    } else if request.phase() == Some(Phase::CONTENT) {
         lua_api::set_uri(request, path, None)?;
+    } else {
+        return Err("a path begins with \"/\"".to_owned());
     }
     worker::set_path_of(request, path);
     Ok(())
+}
+
+/// Has `:path` say what nginx goes on with after the variable `args` was set.
+pub fn follow_query(request: Request, query: &[u8]) {
+    let Some(path) = path(&request) else { return };
+    let (path, _) = split_query(&path);
+    let path = if query.is_empty() { path.to_vec() } else { [path, b"?", query].concat() };
+    worker::set_path_of(request, &path);
+}
+
+fn split_query(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    memchr::memchr(b'?', path).map_or((path, None), |at| (&path[..at], Some(&path[at + 1..])))
+}
+
+/// A query without what would end the request's target. ngx_lua does so since 0.10.20.
+fn escape_blanks(query: &[u8]) -> Cow<'_, [u8]> {
+    if !query.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+        return Cow::from(query);
+    }
+    let mut escaped = Vec::with_capacity(query.len() + 8);
+    for byte in query {
+        match byte {
+            b' ' => escaped.extend_from_slice(b"%20"),
+            b'\t' => escaped.extend_from_slice(b"%09"),
+            byte => escaped.push(*byte),
+        }
+    }
+    Cow::from(escaped)
 }
 
 /// nginx keeps a URI without escapes, and escapes it anew for the upstream. A `%` without two digits stays as it is.
@@ -217,26 +401,38 @@ fn unescape(path: &[u8]) -> Vec<u8> {
     uri
 }
 
+/// nginx frames the response by the method's number, and asks the upstream for the method's name: the number of HEAD stays, for
+/// the client waits for no body whatever the upstream sends. The other way round nobody could give the client its body.
 fn set_method(request: Request, method: &[u8]) -> Result<(), String> {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if let Some(byte) = method.iter().find(|byte| !is_token(byte)) {
+    if let Some(byte) = method.iter().find(|byte| !is_token(**byte)) {
         return Err(format!("invalid char \"{byte}\""));
     }
     let symbols = Symbols::get();
-    match KNOWN_METHODS.iter().find(|known| known.name.as_bytes() == method) {
-        // SAFETY: the request lives.
-        Some(known) => match unsafe { (symbols.ngx_http_lua_ffi_req_set_method)(request.as_ptr(), known.flag) } {
-            NGX_OK => Ok(()),
-            code => Err(format!("error {code}")),
-        },
-        None => set_unknown_method(request, method, symbols),
+    let is_head = request.is_head();
+    let known = KNOWN_METHODS.iter().find(|known| known.name.as_bytes() == method);
+    if method.eq_ignore_ascii_case(b"CONNECT") {
+        return Err("it would make a tunnel of the upstream's connection".to_owned());
+    }
+    // nginx takes it for HEAD in any case, the upstream need not.
+    if method.eq_ignore_ascii_case(b"HEAD") && (!is_head || known.is_none()) {
+        return Err("the client waits for a body, which the response to HEAD does not have".to_owned());
+    }
+    match known {
+        Some(known) if !is_head || known.name == "HEAD" => {
+            // SAFETY: the request lives.
+            match unsafe { (symbols.ngx_http_lua_ffi_req_set_method)(request.as_ptr(), known.flag) } {
+                NGX_OK => Ok(()),
+                code => Err(format!("error {code}")),
+            }
+        }
+        _ => set_method_name(request, method, symbols),
     }
 }
 
-/// Gives the request a method that nginx has no number for. Its number stays what it was, as in wasm-nginx-module.
+/// Gives the request a method of another name. Its number stays what it is.
 ///
 /// ngx_lua sets `r->method_name` from a global for each method that it knows; that global lends its place for the call.
-fn set_unknown_method(request: Request, method: &[u8], symbols: &'static Symbols) -> Result<(), String> {
+fn set_method_name(request: Request, method: &[u8], symbols: &'static Symbols) -> Result<(), String> {
     // SAFETY: the request lives.
     let flag = unsafe { (symbols.ngx_http_lua_ffi_req_get_method)(request.as_ptr()) };
     let known = KNOWN_METHODS.iter().find(|known| known.flag == flag).unwrap_or(&KNOWN_METHODS[0]);
