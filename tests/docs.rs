@@ -90,7 +90,10 @@ fn origin(source: Source) -> String {
         Source::Plugin => "the plugin".into(),
         Source::Variable(name) | Source::VariableOr(name, "") => variable(name),
         Source::VariableOr(name, default) => format!("{}, else {default}", variable(name)),
-        Source::FirstOf(names) => names.iter().map(|name| variable(name)).collect::<Vec<_>>().join(", "),
+        Source::BodySize => "`content-length`, `$content_length`, else 0".into(),
+        Source::GrpcStatus => {
+            "`grpc-status` of the response headers or trailers, `$upstream_trailer_grpc_status`".into()
+        }
         Source::Last(name) | Source::LastAddress(name) => format!("{}, the last", variable(name)),
         Source::LastPort(name) => format!("{}, the port of the last", variable(name)),
         Source::Count(name) => format!("{}, how many", variable(name)),

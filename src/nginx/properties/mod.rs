@@ -14,8 +14,15 @@ use proxy_wasm_host::{
     Stream,
     abi::{HeaderMap, pairs::Pair, property::Value},
 };
+use smallvec::SmallVec;
 
-use super::{headers::response, log, lua_api, request::Request, symbols::Symbols, variables};
+use super::{
+    headers::{self, response},
+    log, lua_api,
+    request::Request,
+    symbols::Symbols,
+    variables,
+};
 use crate::worker;
 use table::{Attribute, Headers, Source, Type};
 
@@ -30,10 +37,27 @@ pub fn get<'a>(request: &'a Request, path: &[u8]) -> Option<Value<'a>> {
         return Some(value);
     }
     if let Some(name) = path.strip_prefix(VARIABLE) {
-        return variables::get(request, name).map(Value::from);
+        return variable(request, name).map(Value::Bytes);
     }
     let set = worker::with_properties(*request, |properties| properties.get(path).map(<[u8]>::to_vec)).flatten();
-    set.map(Value::from).or_else(|| variables::get(request, path).map(Value::from))
+    set.map(Value::from).or_else(|| variable(request, path).map(Value::Bytes))
+}
+
+/// The value of a variable. nginx keeps the value of one that its configuration uses, so that those which headers make up are
+/// read from the headers: else nginx would not see what plugins make of them later.
+fn variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let lowercase = SmallVec::<[u8; 64]>::from_iter(name.iter().map(u8::to_ascii_lowercase));
+    let response_header = |name: &[u8]| {
+        let dashes = SmallVec::<[u8; 64]>::from_iter(name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }));
+        request.header(HeaderMap::ResponseHeaders, &dashes)
+    };
+    match &*lowercase {
+        b"content_type" => headers::request::get(request, b"content-type"),
+        b"content_length" => headers::request::content_length(request).map(Cow::from),
+        [b'h', b't', b't', b'p', b'_', name @ ..] => headers::request::get_by_variable(request, name),
+        [b's', b'e', b'n', b't', b'_', b'h', b't', b't', b'p', b'_', name @ ..] => response_header(name),
+        _ => variables::get(request, name).map(Cow::from),
+    }
 }
 
 /// Sets a variable, or what later plugins of the request find at `path`. What is refused is logged.
@@ -42,11 +66,40 @@ pub fn set(request: Request, path: &[u8], value: &[u8]) {
         return log::error(request, format_args!("property {} can't be set: it is an attribute", show(path)));
     }
     let variable = path.strip_prefix(VARIABLE);
-    match variables::set(request, variable.unwrap_or(path), value) {
+    let name = variable.unwrap_or(path);
+    let result = match invalid_byte(name, value) {
+        None => variables::set(request, name, value),
+        Some(byte) => refuse(request, name, byte),
+    };
+    match result {
+        Ok(()) if name.eq_ignore_ascii_case(b"args") => headers::request::follow_query(request, value),
         Ok(()) => {}
         Err(refused) if refused.is_unknown && variable.is_none() => keep(request, path, value),
         Err(refused) => log::error(request, format_args!("{}", refused.reason)),
     }
+}
+
+/// The first byte that a variable can't have: a control character anywhere, and a blank where the variable becomes a part of a
+/// request's target.
+fn invalid_byte(name: &[u8], value: &[u8]) -> Option<u8> {
+    const TARGETS: &[&[u8]] = &[b"args", b"query", b"query_string", b"uri", b"url", b"path"];
+    let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    let found = value.iter().copied().find(|byte| is_control(*byte));
+    found.or_else(|| {
+        let blank = value.iter().copied().find(|byte| matches!(byte, b' ' | b'\t'))?;
+        let name = name.to_ascii_lowercase();
+        TARGETS.iter().any(|target| name.ends_with(target)).then_some(blank)
+    })
+}
+
+/// Refuses a value, if there is a variable of the name: anything else is the plugins' own.
+fn refuse(request: Request, name: &[u8], byte: u8) -> Result<(), variables::Refused> {
+    // One without a value may be there nevertheless, and nothing is lost if it gets an empty one.
+    if variables::get(&request, name).is_none() {
+        variables::set(request, name, b"")?;
+    }
+    let reason = format!("variable \"{}\" can't be set: invalid char \"{byte}\"", name.escape_ascii());
+    Err(variables::Refused { is_unknown: false, reason })
 }
 
 fn keep(request: Request, path: &[u8], value: &[u8]) {
@@ -76,13 +129,19 @@ fn attribute_value<'a>(request: &'a Request, attribute: &Attribute, member: Opti
         Source::Plugin => None,
         Source::Variable(name) => typed(text(request, name)?),
         Source::VariableOr(name, default) => typed(text(request, name).unwrap_or(default.as_bytes())),
-        Source::FirstOf(names) => typed(names.iter().find_map(|name| text(request, name))?),
+        Source::BodySize => {
+            typed(headers::request::content_length(request).filter(|size| !size.is_empty()).unwrap_or(b"0"))
+        }
+        Source::GrpcStatus => grpc_status(request),
         Source::Last(name) => typed(elements(text(request, name)?).last()?),
         Source::Count(name) => Some(Value::Uint(text(request, name).map_or(0, |text| elements(text).count() as u64))),
         Source::LastAddress(name) => last_address(request, name).map(Value::from),
         Source::LastPort(name) => typed(port(last_address(request, name)?)?),
         Source::Address(ip, port) => Some(address(text(request, ip)?, text(request, port))),
-        Source::Header(name) => request.header(HeaderMap::RequestHeaders, name.as_bytes()).map(Value::Bytes),
+        Source::Header(name) => {
+            let value = headers::request::get(request, name.as_bytes()).filter(|value| !value.is_empty());
+            value.map(Value::Bytes)
+        }
         Source::UrlPath => request.header(HeaderMap::RequestHeaders, b":path").map(without_query),
         Source::Protocol => Some(protocol(text(request, "server_protocol")?)),
         Source::StartTime => Some(Value::Timestamp(start_time(*request))),
@@ -90,10 +149,10 @@ fn attribute_value<'a>(request: &'a Request, attribute: &Attribute, member: Opti
         Source::Status => response::status_code(*request).map(|status| Value::Int(status.into())),
         Source::CodeDetails => code_details(request),
         Source::Headers(map) => match member {
-            Some(name) => joined_header(headers(request, map)?, name).map(Value::Bytes),
-            None => Some(Value::Map(joined(headers(request, map)?))),
+            Some(name) => joined_header(headers_of(request, map)?, name).map(Value::Bytes),
+            None => Some(Value::Map(joined(headers_of(request, map)?))),
         },
-        Source::HeadersSize(map) => Some(Value::Int(headers_size(&headers(request, map)?))),
+        Source::HeadersSize(map) => Some(Value::Int(headers_size(&headers_of(request, map)?))),
         Source::ClientCertificate(part) => certificate::of_client(request, part),
         Source::Apisix(name) => apisix(request, name),
         Source::Constant(number) => Some(Value::Int(number)),
@@ -175,6 +234,13 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64)
 }
 
+fn grpc_status(request: &Request) -> Option<Value<'_>> {
+    let of_map = |map| request.header(map, b"grpc-status").filter(|status| !status.is_empty());
+    let sent = of_map(HeaderMap::ResponseHeaders).or_else(|| of_map(HeaderMap::ResponseTrailers));
+    let status = sent.or_else(|| text(request, "upstream_trailer_grpc_status").map(Cow::from))?;
+    std::str::from_utf8(&status).ok()?.parse().ok().map(Value::Int)
+}
+
 fn code_details(request: &Request) -> Option<Value<'_>> {
     let details = worker::with_properties(*request, |properties| properties.code_details.clone()).flatten();
     if let Some(details) = details {
@@ -186,7 +252,7 @@ fn code_details(request: &Request) -> Option<Value<'_>> {
 }
 
 /// The headers of a map; `None` when there are none yet.
-fn headers(request: &Request, map: Headers) -> Option<Vec<Pair<'_>>> {
+fn headers_of(request: &Request, map: Headers) -> Option<Vec<Pair<'_>>> {
     let map = match map {
         Headers::Request => HeaderMap::RequestHeaders,
         // Some have a value before there is a response.

@@ -21,8 +21,6 @@ pub enum Source {
     Variable(&'static str),
     /// A variable, or this when it is empty.
     VariableOr(&'static str, &'static str),
-    /// The first of these variables that is not empty.
-    FirstOf(&'static [&'static str]),
     /// The last element of a variable that has one for each upstream that was asked.
     Last(&'static str),
     /// How many elements such a variable has.
@@ -33,8 +31,12 @@ pub enum Source {
     LastPort(&'static str),
     /// Variables with an IP address and a port; the first alone for a unix socket.
     Address(&'static str, &'static str),
-    /// A request header, or a pseudo-header, as plugins left it.
+    /// A request header, or a pseudo-header, as plugins left it; not found when it is empty.
     Header(&'static str),
+    /// How long nginx takes the request's body to be.
+    BodySize,
+    /// gRPC's status, a header or a trailer of the response.
+    GrpcStatus,
     /// `:path` up to its query.
     UrlPath,
     /// The HTTP version as Envoy writes it.
@@ -145,23 +147,23 @@ attributes! {
     "request.duration" Duration Elapsed "until now";
     "request.headers" Map Headers(Headers::Request) "`request.headers.NAME` is one of them, in any case. Repeated ones are joined with commas";
     "request.headers_bytes" Int HeadersSize(Headers::Request) "names and values, as Envoy counts";
-    "request.host" String Header(":authority") "with its port, as the client sent it";
-    "request.id" String Variable("http_x_request_id") "the header `x-request-id`";
+    "request.host" String Header(":authority") "by which nginx routes, with its port";
+    "request.id" String Header("x-request-id") "";
     "request.method" String Header(":method") "";
     "request.path" String Header(":path") "with query; not decoded";
     "request.protocol" String Protocol "`HTTP/1.0`, `HTTP/1.1`, `HTTP/2`, `HTTP/3`";
     "request.query" String VariableOr("args", "") "without `?`";
-    "request.referer" String Variable("http_referer") "";
+    "request.referer" String Header("referer") "";
     "request.scheme" String Variable("scheme") "";
-    "request.size" Int VariableOr("content_length", "0") "of the body. Known once it was read, when the client does not tell";
+    "request.size" Int BodySize "of the body, whatever plugins made of its headers; 0 without one. Known once it was read, when the client does not tell";
     "request.time" Timestamp StartTime "nginx knows milliseconds";
     "request.total_size" Int Variable("request_length") "what was read so far, head and body";
     "request.url_path" String UrlPath "without query; not decoded";
-    "request.useragent" String Variable("http_user_agent") "";
+    "request.useragent" String Header("user-agent") "";
     "response.backend_latency" Duration Last("upstream_response_time") "of the last upstream; complete in `proxy_on_log`";
     "response.code" Int Status "from the response's headers on";
     "response.code_details" String CodeDetails "the details of a plugin's local reply, or `via_upstream`";
-    "response.grpc_status" Int FirstOf(&["sent_http_grpc_status", "sent_trailer_grpc_status", "upstream_trailer_grpc_status"]) "";
+    "response.grpc_status" Int GrpcStatus "";
     "response.headers" Map Headers(Headers::Response) "as `request.headers`";
     "response.headers_bytes" Int HeadersSize(Headers::Response) "names and values, as Envoy counts";
     "response.size" Int Variable("body_bytes_sent") "of the body, as far as it was sent; complete in `proxy_on_log`";
