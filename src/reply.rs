@@ -7,7 +7,7 @@ use proxy_wasm_host::{
 };
 
 use crate::{
-    nginx::{Nginx, Request, frames_response},
+    nginx::{Nginx, Request},
     worker,
 };
 
@@ -32,13 +32,7 @@ impl ResponseReply {
     /// depends on the location's `body_filter_by_lua*` whether it is replaced.
     pub fn replace_response(request: Request, lineage: u64, reply: Box<LocalReply>) -> Self {
         let reply = for_client(request, reply);
-        let kept_apart = [&b"content-type"[..], b"last-modified"].map(<[u8]>::to_vec);
-        let headers = request.headers(HeaderMap::ResponseHeaders);
-        let names: Vec<Vec<u8>> = headers.iter().map(|(name, _)| name.to_vec()).chain(kept_apart).collect();
-        for name in names.iter().filter(|name| !name.starts_with(b":") && !frames_response(name)) {
-            request.change_header(HeaderMap::ResponseHeaders, name, HeaderChange::Remove);
-        }
-        request.remove_headers_of_body();
+        request.clear_response_headers();
         let status = reply.status.to_string();
         request.change_header(HeaderMap::ResponseHeaders, b":status", HeaderChange::Replace(status.as_bytes()));
         if !reply.body.is_empty() {

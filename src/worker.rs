@@ -351,6 +351,9 @@ pub fn on_event(index: usize, request: Request, event: Event) -> Result<Outcome,
     publish_soon();
     let handle = WORKER.handle(index).ok_or(CallError::Gone)?;
     let outcome = on_event_of(index, &handle, request, event);
+    if outcome.is_err() && event == Event::ResponseHeaders {
+        WORKER.forget_unsettled_length(request);
+    }
     let outcome = if handle.context.plugin().fails_open() { outcome.or(Ok(Outcome::Continue)) } else { outcome };
     match event {
         Event::ResponseBody { end_of_stream } => WORKER.hold_to_length(&handle, request, end_of_stream, outcome),
@@ -687,6 +690,16 @@ impl Worker {
         }
         if settled != Length::Told && told.is_some() {
             request.remove_headers_of_body();
+        }
+    }
+
+    /// A plugin that failed in its callback has said nothing of the length.
+    #[cold]
+    fn forget_unsettled_length(&self, request: Request) {
+        if let Some(open) = self.requests.borrow_mut().get_mut(&request.key())
+            && let Length::Removed | Length::Declared { by: None, .. } = open.length
+        {
+            open.length = if request.told_length().is_some() { Length::Told } else { Length::Removed };
         }
     }
 

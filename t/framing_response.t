@@ -798,3 +798,48 @@ response_headers: add_header response x-new yes
 --- response_body_like: Transfer-Encoding: chunked
 --- error_log
 sent text/changed||chunked|yes
+
+
+
+=== TEST 25: a reply in the response's place has none of the upstream's headers, whatever they frame
+--- answer
+ngx.header.trailer, ngx.header.upgrade, ngx.header.content_length = "x-a", "h2c", 12
+ngx.print("hello world\n")
+--- script
+response_headers: send_local_response 403 denied
+--- client: say(http2.get("http://127.0.0.1:1985/x"))
+--- response_body
+:status: 403
+content-type: text/plain
+body denied
+end
+
+
+
+=== TEST 26: a plugin that fails in its callback has set no length
+--- config
+    location = /failing {
+        proxy_pass http://127.0.0.1:1986;
+        header_filter_by_lua_block {
+            local failing = assert(wasm.on_configure(assert(wasm.load("failing", "target/guests/script.wasm")),
+                "response_headers: replace_header response content-length 5\nresponse_headers: trap"))
+            wasm.on_http_response_headers(failing)
+            assert(wasm.on_http_response_headers(one))
+        }
+        body_filter_by_lua_block { assert(wasm.on_http_response_body(one)) }
+    }
+--- script
+response_headers: get_header response content-length
+--- client: say(http2.get("http://127.0.0.1:1985/failing"))
+--- response_body
+:status: 200
+content-type: text/plain
+content-length: 12
+body hello world
+
+end
+--- error_log
+failed to call function
+get_header response content-length -> OK 12
+--- no_error_log
+[alert]

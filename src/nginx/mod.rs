@@ -19,7 +19,7 @@ mod ticker;
 mod variables;
 
 pub use cleanup::on_request_end;
-pub use headers::framing::{Framing, frames_response};
+pub use headers::framing::Framing;
 pub use log::error as log_error;
 pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;

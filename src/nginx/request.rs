@@ -132,6 +132,11 @@ impl Request {
         response::tell_length(self, length);
     }
 
+    /// Removes all headers of the response.
+    pub fn clear_response_headers(self) {
+        response::clear(self);
+    }
+
     /// Takes away what the response's headers say of a body that will be another one.
     pub fn remove_headers_of_body(self) {
         response::remove_headers_of_body(self);

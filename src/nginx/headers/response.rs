@@ -189,6 +189,15 @@ pub fn tell_length(request: Request, length: Option<u64>) {
     let _ = set(request, b"content-length", value.as_deref().map(str::as_bytes), true);
 }
 
+/// Removes all headers, also those that nginx keeps apart, and of those that frame a response what the upstream has sent.
+pub fn clear(request: Request) {
+    let listed = list(request).map(|header| header.name.to_vec());
+    let kept_apart = [&b"content-type"[..], b"content-length", b"last-modified"].map(<[u8]>::to_vec);
+    for name in listed.chain(kept_apart).collect::<Vec<_>>() {
+        let _ = set(request, &name, None, true);
+    }
+}
+
 /// Takes away what the headers say of a body that will be another one.
 pub fn remove_headers_of_body(request: Request) {
     tell_length(request, None);
