@@ -72,10 +72,7 @@ pub fn frames_request(name: &[u8]) -> bool {
 /// Whether a header of a response, by its name in any case, frames it. ngx_lua takes `_` for `-` there.
 #[inline]
 pub fn frames_response(name: &[u8]) -> bool {
-    match memchr::memchr(b'_', name) {
-        Some(_) => frames_any(&with_dashes(name)),
-        None => frames_any(name),
-    }
+    frames_any(name) || name.contains(&b'_') && frames_any(&with_dashes(name))
 }
 
 /// Whether a header of a response is the length of its body.
@@ -122,8 +119,24 @@ pub fn check(name: &[u8], value: &[u8]) -> Result<(), String> {
 }
 
 /// Whether a token may have this byte: RFC 9110 §5.6.2.
+#[inline]
 pub fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: [bool; 256] = {
+        let mut token = [false; 256];
+        let others = b"!#$%&'*+-.^_`|~";
+        let mut byte = 0;
+        while byte < 128 {
+            token[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < others.len() {
+            token[others[at] as usize] = true;
+            at += 1;
+        }
+        token
+    };
+    TOKEN[usize::from(byte)]
 }
 
 #[cfg(test)]
