@@ -71,12 +71,24 @@ impl Callback<'_> {
         status
     }
 
+    /// Whether the callback has the end of its body.
+    fn is_end(&self) -> bool {
+        self.args.get(2).is_some_and(|&end| end != 0)
+    }
+
     fn command(&mut self, command: &str, label: &str, args: &Args) -> Outcome {
         // Every pointer given to the host lives until the end of this function.
         let (p, s) = (|bytes: &[u8]| bytes.as_ptr() as i32, |bytes: &[u8]| bytes.len() as i32);
         clear_out_before(command);
         unsafe {
             match command {
+                "at_end" | "before_end" => {
+                    if self.is_end() != (command == "at_end") {
+                        return Ok(String::new());
+                    }
+                    let command = String::from_utf8_lossy(args.bytes(0)?).into_owned();
+                    self.command(&command, label, &Args(&args.0[1..]))
+                }
                 "args" => ok(self.args.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")),
                 "log" => {
                     let level = args.one_of(0, &["trace", "debug", "info", "warn", "error", "critical"])?;
@@ -138,6 +150,13 @@ impl Callback<'_> {
                     let value = args.bytes(3)?;
                     plain(proxy_set_buffer_bytes(args.buffer(0)?, args.int(1)?, args.int(2)?, p(value), s(value)))
                 }
+                "double" => match proxy_get_buffer_bytes(args.buffer(0)?, 0, i32::MAX, out(0), out(1)) {
+                    0 => {
+                        let bytes = returned_bytes();
+                        plain(proxy_set_buffer_bytes(args.buffer(0)?, i32::MAX, 0, p(&bytes), s(&bytes)))
+                    }
+                    status => plain(status),
+                },
                 "buffer_status" => {
                     let status = proxy_get_buffer_status(args.buffer(0)?, out(0), out(1));
                     number(status, format!("{} {}", cell(0), cell(1)))
@@ -231,6 +250,7 @@ impl Callback<'_> {
                     let status = proxy_get_status(out(0), out(1), out(2));
                     number(status, format!("{} {}", cell(0), show(&bytes_of_cells(1))))
                 }
+                "close_stream" => plain(proxy_close_stream(args.int(0)?)),
                 "continue_stream" => plain(proxy_continue_stream(args.int(0)?)),
                 "resume" => {
                     let status = self.set_effective_context(callouts::STREAM.load(Relaxed));
