@@ -20,7 +20,8 @@ $auth
     }
     server {
         listen 127.0.0.1:1986;
-        location / { add_header Set-Cookie secret=1; add_header X-Upstream yes; return 200 "upstream\\n"; }
+        location / { add_header Set-Cookie secret=1; add_header X-Upstream yes; if (\$http_range) { rewrite ^ /slices last; } return 200 "upstream\\n"; }
+        location = /slices { root html; }
     }
 _EOC_
     $block->set_value(config => <<"_EOC_");
@@ -138,4 +139,24 @@ X-Of-Client: yes
 denied
 --- no_error_log
 [error]
+[alert]
+
+
+
+=== TEST 6: a plugin in subrequests can't change the headers that they share with their request
+--- location: slice 4; proxy_set_header Range $slice_range;
+--- user_files
+>>> slices
+upstream
+--- script
+response_headers: copy_headers request
+response_headers: add_header request x-added 1
+response_headers: set_headers request x-added=2
+--- more_headers
+X-Of-Client: yes
+--- response_body
+upstream
+--- error_log
+failed to set request header x-added: a subrequest has the headers of its request, they can't be changed for it alone
+--- no_error_log
 [alert]

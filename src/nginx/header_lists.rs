@@ -178,6 +178,13 @@ pub fn response_trailers<'a>(request: Request) -> Option<Headers<'a>> {
     trailers(request).map(|list| Headers { list, part: Some(&list.part), index: 0 })
 }
 
+/// Whether a subrequest has a copy of its parent's list, as nginx makes it for those of its own: it shares the elements, and what
+/// is added goes to a part of the parent's.
+pub fn is_request_list_shared(request: Request) -> bool {
+    request_headers(request).is_none_or(|Headers { list, .. }| !std::ptr::eq(list.last, &list.part))
+        && request.is_subrequest()
+}
+
 /// Adds a header without a value to those of the request: ngx_lua gives such a one no hash, by which it would count as removed
 /// here, and nginx would not find what its configuration has instead. Returns whether it is known where the list is, and memory.
 pub fn add_empty_request_header(request: Request, name: &[u8]) -> bool {

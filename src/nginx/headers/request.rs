@@ -111,12 +111,15 @@ pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
 fn change_header(request: Request, name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
     match change {
         _ if frames_request(name) => change_framing(request, name, change),
+        _ if header_lists::is_request_list_shared(request) => Err(SHARED.to_owned()),
         HeaderChange::Add(b"") if header_lists::add_empty_request_header(request, name) => Ok(()),
         HeaderChange::Add(value) => set(request, name, Some(value), false),
         HeaderChange::Replace(value) => set(request, name, Some(value), true),
         HeaderChange::Remove => set(request, name, None, true),
     }
 }
+
+const SHARED: &str = "a subrequest has the headers of its request, they can't be changed for it alone";
 
 fn change_framing(request: Request, name: &[u8], change: HeaderChange<'_>) -> Result<(), String> {
     let client = || Framing::new(list(&request).filter(|(name, _)| frames_request(name)));
@@ -317,7 +320,7 @@ fn change_pseudo(request: Request, name: &[u8], change: HeaderChange<'_>) -> Res
         b":method" => set_method(request, value),
         b":authority" => {
             check(b"host", change)?;
-            set(request, b"host", Some(value), true)
+            change_header(request, b"host", change)
         }
         b":scheme" => Err("the scheme is that of the client's connection, it can't be set".to_owned()),
         _ => Err("there is no such pseudo header".to_owned()),
