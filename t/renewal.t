@@ -187,3 +187,25 @@ newer version
 0
 --- no_error_log
 [error]
+
+
+
+=== TEST 8: a version that has more than a module may have is refused, and the old one stays in service
+--- lua
+    put("script")
+    local ctx = assert(wasm.on_configure(assert(load()), "request_headers: args"))
+    -- A function with 50,001 locals.
+    local to = assert(io.open(file, "wb"))
+    to:write("\0asm\1\0\0\0\1\4\1\96\0\0\3\2\1\0\10\8\1\6\1\209\134\3\127\11")
+    to:close()
+    ngx.say(load())
+    ngx.say(use(ctx))
+    ngx.say(#wasm.status())
+--- response_body
+nilfailed to load wasm plugin
+true
+1
+--- error_log
+failed to new module: function 0 has 50001 locals, 50000 are allowed
+--- no_error_log
+[alert]

@@ -183,6 +183,28 @@ pub enum LoadError {
     /// The bytes are no module that the engine can compile.
     #[error("failed to new module: {0:#}")]
     Compile(wasmtime::Error),
+    /// The module has more of something than a module may have.
+    #[error("failed to new module: the module has {value} {what}, {limit} are allowed")]
+    ModuleLimit {
+        /// Of what.
+        what: &'static str,
+        /// How many it has.
+        value: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// As [`Self::ModuleLimit`], of one of its functions.
+    #[error("failed to new module: function {function} has {value} {what}, {limit} are allowed")]
+    FunctionLimit {
+        /// Its number among those that are not imported.
+        function: usize,
+        /// Of what.
+        what: &'static str,
+        /// How many it has.
+        value: usize,
+        /// How many it may have.
+        limit: usize,
+    },
     /// The module can't be instantiated.
     #[error("failed to new instance: {0:#}")]
     Instantiate(wasmtime::Error),

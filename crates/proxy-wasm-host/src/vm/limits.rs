@@ -29,19 +29,19 @@ pub(super) const MOST_DRAINING: usize = 100;
 
 /// Makes time pass for the guests of an engine. It may be called from any thread.
 pub struct Ticker {
-    engine: wasmtime::Engine,
+    engines: [wasmtime::Engine; 2],
     ticks: Ticks,
 }
 
 impl Ticker {
-    pub(crate) fn new(engine: wasmtime::Engine, ticks: Ticks) -> Self {
-        Self { engine, ticks }
+    pub(crate) fn new(engines: [wasmtime::Engine; 2], ticks: Ticks) -> Self {
+        Self { engines, ticks }
     }
 
     /// Lets [`TICK`] pass: a guest whose time is over traps.
     pub fn tick(&self) {
         self.ticks.0.fetch_add(1, Ordering::Relaxed);
-        self.engine.increment_epoch();
+        self.engines.iter().for_each(wasmtime::Engine::increment_epoch);
     }
 }
 

@@ -9,6 +9,7 @@ mod instance;
 mod limits;
 mod log_rate;
 mod module;
+mod module_limits;
 mod recovery;
 mod state;
 mod status;

@@ -61,6 +61,29 @@ fn stopped(request_headers: &str) -> String {
 /// The log of a guest that was not stopped.
 const NOTHING: &[&str] = &[];
 
+/// It would take minutes to optimize; its code is not, and runs, with its stack limited.
+#[test]
+fn of_what_is_compiled() {
+    let changed: String =
+        (0..2000).map(|n| format!("(local.set {n} (i32.add (local.get {n}) (i32.const 1)))")).collect();
+    let module = format!(
+        r#"(module (memory (export "memory") 1)
+            (func (local {}) {} {changed} {})
+            (func $recursion (call $recursion) (call $recursion))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (call $recursion) (i32.const 0)))"#,
+        "i32 ".repeat(2000),
+        "(loop ".repeat(500),
+        "(br_if 0 (local.get 0)))".repeat(500),
+    );
+    let proxy = Proxy::default();
+    let plugin = proxy.load(&module).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
+    assert!(proxy.logged("its stack may have 524288 bytes, the guest wants more"));
+}
+
 #[test]
 fn of_the_stack() {
     assert_eq!(stopped("(call $recursion)"), "its stack may have 524288 bytes, the guest wants more");
