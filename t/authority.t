@@ -41,6 +41,12 @@ _EOC_
     listen 127.0.0.1:1985 http2;
     server_name localhost;
     location = /client { content_by_lua_block { $client } }
+    location = /broken { error_page 405 \@broken; return 405; }
+    location \@broken {
+        access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
+        header_filter_by_lua_block { assert(wasm.on_http_response_headers(ctx)) }
+        content_by_lua_block { ngx.say("broken") }
+    }
     location /direct {
         access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
         proxy_set_header X-All all;
@@ -404,3 +410,23 @@ get_property sent_http_content_type -> OK text/plain
 get_property ngx\0sent_http_x_sent -> OK sent
 get_property sent_http_content_type -> OK text/new
 get_property sent_http_x_sent -> OK new
+
+
+
+=== TEST 13: there is no status before there is a response
+--- script
+request_headers: get_headers response
+request_headers: get_header response :status
+request_headers: get_property response\0code
+response_headers: get_header response :status
+--- client
+raw("GET /t HTTP/1.0\r\nHost: h\r\n\r\n")
+raw("GET /broken HTTP/1.0\r\nHost: h\r\n\r\n")
+--- response_body
+--- grep_error_log_out
+get_header response :status -> NOT_FOUND
+get_property response\0code -> NOT_FOUND
+get_header response :status -> OK 200
+get_header response :status -> NOT_FOUND
+get_property response\0code -> NOT_FOUND
+get_header response :status -> OK 405

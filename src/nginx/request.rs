@@ -34,6 +34,8 @@ unsafe impl Send for Request {}
 pub struct Phase(c_int);
 
 impl Phase {
+    /// `set_by_lua*`, `rewrite_by_lua*`, `access_by_lua*` and `server_rewrite_by_lua*`
+    const REQUEST: c_int = 0x1 | 0x2 | 0x4 | 0x8000;
     /// `log_by_lua*`
     const LOG: Self = Self(0x10);
     /// `init_worker_by_lua*`
@@ -163,6 +165,14 @@ impl Request {
     pub fn is_subrequest(self) -> bool {
         // SAFETY: the request lives.
         unsafe { (Symbols::get().ngx_http_lua_ffi_is_subrequest)(self.as_ptr()) > 0 }
+    }
+
+    /// Whether there is no response yet, also when the request was turned elsewhere because of an error.
+    pub fn is_unanswered(self) -> bool {
+        // A cleanup handler runs in the last phase that Lua code ran in.
+        // SAFETY: the request lives.
+        let are_headers_sent = || unsafe { (Symbols::get().ngx_http_lua_ffi_headers_sent)(self.as_ptr()) > 0 };
+        self.phase().is_some_and(|phase| phase.0 & Phase::REQUEST != 0) && !are_headers_sent()
     }
 
     /// Where the request is in its life.

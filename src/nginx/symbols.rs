@@ -126,6 +126,7 @@ symbols! {
     "ngx_lua 0.10.19 and newer export" {
         ngx_http_lua_get_request: unsafe extern "C" fn(*mut lua_State) -> R;
         ngx_http_lua_ffi_get_phase: unsafe extern "C" fn(R, Error) -> c_int;
+        ngx_http_lua_ffi_headers_sent: unsafe extern "C" fn(R) -> c_int;
         ngx_http_lua_ffi_is_subrequest: unsafe extern "C" fn(R) -> c_int;
         ngx_http_lua_ffi_get_process_type: unsafe extern "C" fn() -> c_int;
         ngx_http_lua_ffi_worker_id: unsafe extern "C" fn() -> c_int;

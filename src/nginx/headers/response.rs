@@ -63,6 +63,7 @@ fn kept_apart(request: &Request, length: Length) -> impl Iterator<Item = (&'stat
             (b"content-length", Length::Declared { length, .. }) => Cow::from(length.to_string().into_bytes()),
             (b"content-length", Length::Removed) => return None,
             (b"transfer-encoding", _) if !are_known => return None,
+            (b"connection", _) if request.is_unanswered() => return None,
             (b"connection" | b"transfer-encoding", _) => Cow::from(variables::get(request, variable)?),
             // At the request's end, and after ngx.exec, ngx_lua has no context for it.
             (name, _) => Cow::from(find(*request, name).unwrap_or_else(|_| variables::get(request, variable))?),
@@ -89,7 +90,7 @@ fn lowercase(name: &[u8]) -> Cow<'_, [u8]> {
 /// The first header of the name.
 pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.eq_ignore_ascii_case(b":status") {
-        return Some(Cow::from(status(*request).unwrap_or_else(|| b"0".to_vec())));
+        return status(*request).map(Cow::from);
     }
     if framing::is_length_of_response(name) {
         match worker::length_of(*request) {
@@ -241,7 +242,8 @@ fn set(request: Request, name: &[u8], value: Option<&[u8]>, replace: bool) -> Re
 pub fn status_code(request: Request) -> Option<c_int> {
     // SAFETY: the request lives.
     let status = unsafe { (Symbols::get().ngx_http_lua_ffi_get_resp_status)(request.as_ptr()) };
-    (status > 0).then_some(status)
+    // ngx_lua says 9 of HTTP/0.9.
+    (status >= 100 && !request.is_unanswered()).then_some(status)
 }
 
 fn status(request: Request) -> Option<Vec<u8>> {
