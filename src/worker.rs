@@ -114,7 +114,7 @@ struct OpenRequest {
     /// A plugin was told that it can't change how the response is framed.
     framing_told: bool,
     /// What plugins made of the headers that frame the request.
-    framing: Option<Framing>,
+    framing: Option<Box<Framing>>,
     reply: Option<ResponseReply>,
     properties: Properties,
     /// The tokens of the callouts that were made for it.
@@ -623,13 +623,19 @@ pub fn set_path_of(request: Request, path: &[u8]) {
     }
 }
 
+/// Whether plugins changed headers that frame the request.
+#[inline]
+pub fn has_framing(request: Request) -> bool {
+    WORKER.edited.get() != 0 && WORKER.requests.borrow().get(&request.key()).is_some_and(|open| open.framing.is_some())
+}
+
 /// What plugins made of the headers that frame the request; `None` when they left them as they were.
 #[inline]
 pub fn framing_of(request: Request) -> Option<Framing> {
     if WORKER.edited.get() == 0 {
         return None;
     }
-    WORKER.requests.borrow().get(&request.key())?.framing.clone()
+    WORKER.requests.borrow().get(&request.key())?.framing.as_deref().cloned()
 }
 
 /// Runs `change` with what plugins see of the headers that frame the request, which before the first change is what `client`
@@ -644,7 +650,7 @@ pub fn change_framing<R>(
     if open.framing.is_none() {
         WORKER.edited.set(WORKER.edited.get() + 1);
     }
-    Some(change(open.framing.get_or_insert_with(client)))
+    Some(change(open.framing.get_or_insert_with(|| Box::new(client()))))
 }
 
 /// What plugins have made of the response's `content-length`.

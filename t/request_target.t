@@ -223,11 +223,14 @@ request_headers: add_header request x-a "a\x1bb"
 request_headers: add_header request x-a "a\tb"
 request_headers: get_header request x-a
 request_headers: get_header request host
+request_headers: add_header request x-blank " a b \t"
+request_headers: add_header request x-none " "
+request_headers: get_header request x-blank
 --- client
 raw("GET /t HTTP/1.0\r\nHost: a\r\n\r\n")
 ngx.say((got():gsub("\t", "<TAB>")))
 --- response_body
-GET /t HTTP/1.1|x-a: a<TAB>b
+GET /t HTTP/1.1|x-a: a<TAB>b|x-blank: a b|x-none: 
 --- error_log
 failed to set request header x-a: invalid char "\r" in the value
 failed to set request header x-a: invalid char "\n" in the value
@@ -238,6 +241,7 @@ failed to set request header :authority: invalid char " " in a host
 failed to set request header host: invalid char "/" in a host
 failed to set request header host: a host has a name
 get_header request x-a -> OK a\tb
+get_header request x-blank -> OK a b,
 get_header request host -> OK a
 
 

@@ -101,6 +101,28 @@ impl<'a> Headers<'a> {
         Self { list, part: Some(&list.part), index: 0 }
     }
 
+    /// The value of the first header of a name, in any case.
+    #[inline]
+    pub fn value_of(mut self, name: &[u8]) -> Option<&'a [u8]> {
+        while let Some(part) = self.part {
+            for index in 0..part.count {
+                // SAFETY: as in `at`.
+                let element = unsafe { &*part.elements.add(index * self.list.element_size).cast::<Element>() };
+                if element.key_size == name.len()
+                    && element.hash != 0
+                    // SAFETY: as in `at`.
+                    && unsafe { slice(element.key, element.key_size) }.eq_ignore_ascii_case(name)
+                {
+                    // SAFETY: as in `at`.
+                    return Some(unsafe { slice(element.value, element.value_size) });
+                }
+            }
+            // SAFETY: as in `at`.
+            self.part = unsafe { part.next.as_ref() };
+        }
+        None
+    }
+
     /// How many headers there are, and whether one of them has this name, which is in lower case.
     #[inline]
     pub fn count_and_find(mut self, name: &[u8]) -> (u32, bool) {

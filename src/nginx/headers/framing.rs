@@ -66,27 +66,27 @@ impl Framing {
 /// Whether a header of a request, by its name in any case, frames it.
 #[inline]
 pub fn frames_request(name: &[u8]) -> bool {
-    frames_any(name) || is(name, b"expect") || is(name, b"http2-settings")
+    match name.len() {
+        6 => is(name, b"expect"),
+        14 => is(name, b"content-length") || is(name, b"http2-settings"),
+        _ => frames(name, is),
+    }
 }
 
 /// Whether a header of a response, by its name in any case, frames it. ngx_lua takes `_` for `-` there.
 #[inline]
 pub fn frames_response(name: &[u8]) -> bool {
-    frames_any(name) || name.contains(&b'_') && frames_any(&with_dashes(name))
+    frames(name, is_with_underscores)
 }
 
 /// Whether a header of a response is the length of its body.
 #[inline]
 pub fn is_length_of_response(name: &[u8]) -> bool {
-    is(name, b"content-length") || is(name, b"content_length")
-}
-
-fn with_dashes(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect()
+    is_with_underscores(name, b"content-length")
 }
 
 #[inline]
-fn frames_any(name: &[u8]) -> bool {
+fn frames(name: &[u8], is: fn(&[u8], &[u8]) -> bool) -> bool {
     match name.len() {
         2 => is(name, b"te"),
         7 => is(name, b"upgrade") || is(name, b"trailer"),
@@ -101,6 +101,12 @@ fn frames_any(name: &[u8]) -> bool {
 #[inline]
 fn is(name: &[u8], other: &[u8]) -> bool {
     name.eq_ignore_ascii_case(other)
+}
+
+#[inline]
+fn is_with_underscores(name: &[u8], other: &[u8]) -> bool {
+    let letter = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == other.len() && name.iter().map(letter).eq(other.iter().copied())
 }
 
 /// # Errors

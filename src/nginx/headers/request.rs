@@ -39,14 +39,14 @@ pub fn all(request: &Request) -> Vec<Pair<'_>> {
 pub fn count(request: Request) -> u32 {
     const HOST: &[u8] = b"host";
     const PSEUDO: u32 = 3;
-    let (count, has_host) = match (worker::framing_of(request), header_lists::request_headers(request)) {
-        (None, Some(headers)) => headers.count_and_find(HOST),
-        (framing, _) => {
-            let is_counted = |name: &[u8]| framing.is_none() || !frames_request(name);
-            let (count, has_host) = list(&request)
-                .filter(|(name, _)| is_counted(name))
-                .fold((0, false), |(count, found), (name, _)| (count + 1, found || name == HOST));
-            (count + framing.as_ref().map_or(0, Framing::len), has_host)
+    let (count, has_host) = match header_lists::request_headers(request) {
+        Some(headers) if !worker::has_framing(request) => headers.count_and_find(HOST),
+        _ => {
+            let framing = worker::framing_of(request);
+            let others = list(&request).filter(|(name, _)| framing.is_none() || !frames_request(name));
+            let (others, has_host) =
+                others.fold((0, false), |(count, found), (name, _)| (count + 1, found || name == HOST));
+            (others + framing.as_ref().map_or(0, Framing::len), has_host)
         }
     };
     count + PSEUDO + u32::from(has_host || authority(&request).is_some())
@@ -57,7 +57,8 @@ pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     if name.starts_with(b":") {
         return pseudo(request, &name.to_ascii_lowercase());
     }
-    if frames_request(name)
+    if worker::has_framing(*request)
+        && frames_request(name)
         && let Some(framing) = worker::framing_of(*request)
     {
         return framing.get(name).map(|value| Cow::Owned(value.to_vec()));
@@ -97,13 +98,19 @@ pub fn content_length(request: &Request) -> Option<&[u8]> {
 /// What frames the request changes for plugins alone: nginx reads the body by what the client declared, and frames what it sends
 /// to the upstream itself.
 pub fn change(request: Request, name: &[u8], change: HeaderChange<'_>) {
+    // HTTP/2 has no blanks around a value, which HTTP/1.1 leaves out (RFC 9113 §8.2.1).
+    let change = match change {
+        HeaderChange::Add(value) => HeaderChange::Add(value.trim_ascii()),
+        HeaderChange::Replace(value) => HeaderChange::Replace(value.trim_ascii()),
+        HeaderChange::Remove => HeaderChange::Remove,
+    };
     let result = match change {
         _ if name.starts_with(b":") => change_pseudo(request, name, change),
         HeaderChange::Remove | HeaderChange::Replace(b"") if name.is_empty() => Ok(()),
         _ => check(name, change).and_then(|()| change_header(request, name, change)),
     };
     if let Err(reason) = result {
-        let name = String::from_utf8_lossy(name);
+        let name = name.escape_ascii();
         log::error(request, format_args!("failed to set request header {name}: {reason}"));
     }
 }
@@ -172,7 +179,10 @@ impl<'a> Iterator for List<'a> {
 /// The first header of the name, as nginx has it.
 #[inline]
 fn in_list<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
-    list(request).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    match header_lists::request_headers(*request) {
+        Some(headers) => headers.value_of(name),
+        None => list(request).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value),
+    }
 }
 
 /// The headers as ngx_lua describes them.

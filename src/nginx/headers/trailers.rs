@@ -18,8 +18,7 @@ pub fn count(request: Request) -> u32 {
 
 /// The first trailer of the name.
 pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
-    let mut trailers = header_lists::response_trailers(*request)?;
-    trailers.find(|trailer| trailer.name.eq_ignore_ascii_case(name)).map(|trailer| Cow::from(trailer.value))
+    header_lists::response_trailers(*request)?.value_of(name).map(Cow::from)
 }
 
 /// Changes a trailer. nginx sends them where the response is chunked, or goes by HTTP/2 or HTTP/3. What frames a message is no
