@@ -56,15 +56,9 @@ $script
             }
         }
     }
-    server {
-        listen 127.0.0.1:1986 http2;
-        location / {
-            access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) on_body() }
-            proxy_pass http://kept; proxy_http_version 1.1; proxy_set_header Connection "";
-        }
-    }
 _EOC_
     $block->set_value(config => <<"_EOC_" . ($block->config // ''));
+    listen 127.0.0.1:1986 http2;
     client_body_buffer_size 16k;
     location /next { return 200 "next~"; }
     location /client { content_by_lua_block { $client } }
@@ -84,6 +78,11 @@ _EOC_
             access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
             proxy_request_buffering off;
             proxy_pass http://kept; proxy_http_version 1.1; proxy_set_header Connection "";
+        }
+        location /t/upgrade {
+            access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
+            proxy_set_header Upgrade \$http_upgrade; proxy_set_header Connection \$http_connection;
+            proxy_pass http://kept; proxy_http_version 1.1;
         }
         location /t/response {
             header_filter_by_lua_block { assert(wasm.on_http_response_headers(ctx)) }
@@ -326,22 +325,55 @@ qr!\A(\w{32})
 
 
 
-=== TEST 10: over HTTP/2
+=== TEST 10: over HTTP/2, with a length and without
 --- script
 request_headers: remove_header request content-length
 request_headers: add_header request transfer-encoding chunked
 request_headers: add_header request connection close
 request_headers: get_header request content-length
+response_headers: remove_header request content-length
+--- user_files
+>>> body
+hello
 --- client
-ngx.say((http2.curl("http://127.0.0.1:1986/t", "--http2-prior-knowledge", "-sS", "--data-binary", "hello"):match("POST.*"):gsub("~", "")))
---- response_body_like
-POST /t HTTP/1.1\|Host: kept\|Content-Length: 5\|.*\|\|hello
+local file = "-d" .. ngx.config.prefix() .. "html/body"
+for _, uri in ipairs({"/t", "/t/body", "/t/read/first", "/t/unbuffered", "/t/response"}) do
+    for _, option in ipairs({"-v", "--no-content-length"}) do
+        local answer = http2.get("http://127.0.0.1:1986" .. uri, file, option)
+        local length = answer:match("|(Content%-Length: [^|]*)") or answer:match("|(Transfer%-Encoding: [^|]*)")
+        ngx.say(answer:match("POST [^|]*"), " ", length, " ", answer:match("||([^~]*)") or answer:match("answer"))
+    end
+end
+--- response_body_like eval
+CORE::join('', '\A', (map { "POST $_ HTTP/1.1 Content-Length: 6 hello\n\n" x 2 } qw(/t /t/body /t/read/first)),
+     "POST /t/unbuffered HTTP/1.1 Content-Length: 6 hello\n\nPOST /t/unbuffered HTTP/1.1 (?:Content-Length: 6|Transfer-Encoding: chunked) hello\n\n",
+     "nil nil answer\n" x 2, '\Z')
 --- error_log
 get_header request content-length -> NOT_FOUND
 
 
 
-=== TEST 11: nginx discards a body by what the client declared
+=== TEST 11: a body that a plugin changes, over HTTP/2
+--- script
+request_headers: remove_header request content-length
+request_body: set_body request 0 0 "more "
+--- user_files
+>>> body
+hello
+--- client
+local file = "-d" .. ngx.config.prefix() .. "html/body"
+for _, uri in ipairs({"/t/body", "/t/read/first"}) do
+    for _, option in ipairs({"-v", "--no-content-length"}) do
+        local answer = http2.get("http://127.0.0.1:1986" .. uri, file, option)
+        ngx.say(answer:match("POST [^|]*"), " ", answer:match("|(Content%-Length: [^|]*)"), " ", answer:match("||([^~]*)"))
+    end
+end
+--- response_body eval
+CORE::join '', map { "POST $_ HTTP/1.1 Content-Length: 11 more hello\n\n" x 2 } qw(/t/body /t/read/first)
+
+
+
+=== TEST 12: nginx discards a body by what the client declared
 --- script
 response_headers: remove_header request content-length
 response_headers: get_header request content-length
@@ -357,7 +389,7 @@ get_header request content-length -> NOT_FOUND
 
 
 
-=== TEST 12: all headers written at once while nginx discards the body
+=== TEST 13: all headers written at once while nginx discards the body
 --- script
 response_headers: set_headers request x=1
 --- client
@@ -370,7 +402,23 @@ ngx.say(bodies(answers))
 
 
 
-=== TEST 13: a removed expect still lets the 100 Continue out
+=== TEST 14: the configuration decides whether the client's upgrade goes on, and no plugin
+--- script
+request_headers: remove_header request upgrade
+request_headers: replace_header request connection close
+request_headers: get_header request upgrade
+--- client
+ngx.say(bodies(raw("GET /t/upgrade HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n"
+                   .. "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")))
+--- response_body
+200 GET /t/upgrade HTTP/1.1|Upgrade: other|Connection: upgrade|Host: kept||
+200 next
+--- error_log
+get_header request upgrade -> NOT_FOUND
+
+
+
+=== TEST 15: a removed expect still lets the 100 Continue out
 --- script
 request_headers: remove_header request expect
 request_headers: get_header request expect
@@ -387,7 +435,7 @@ get_header request expect -> NOT_FOUND
 
 
 
-=== TEST 14: a connection header that a plugin sets neither closes nor keeps the client's connection
+=== TEST 16: a connection header that a plugin sets neither closes nor keeps the client's connection
 --- script
 request_headers: replace_header request connection close
 --- client
@@ -398,7 +446,7 @@ ngx.say(bodies(raw("GET /t HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost
 
 
 
-=== TEST 15: where nothing is kept of a request an edit of its framing is refused and logged
+=== TEST 17: where nothing is kept of a request an edit of its framing is refused and logged
 --- config
     location = /log {
         log_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
@@ -418,7 +466,7 @@ get_header request content-length -> OK 5
 
 
 
-=== TEST 16: a request's edits are not those of the next one
+=== TEST 18: a request's edits are not those of the next one
 --- script
 request_headers: get_header request content-length
 request_headers: replace_header request content-length 77
@@ -436,7 +484,7 @@ get_header request content-length -> OK 5
 
 
 
-=== TEST 17: framing headers that take too much room are refused
+=== TEST 19: framing headers that take too much room are refused
 --- script
 request_headers: add_header request te 1234567890123456789012345678901234567890
 --- config
