@@ -1,5 +1,7 @@
 //! Response bodies that plugins change: what goes on of them never differs from a length that the client was told.
 
+use std::collections::VecDeque;
+
 /// What plugins have made of the response's `content-length`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Length {
@@ -25,54 +27,80 @@ impl Length {
     }
 }
 
-/// How much of a body a plugin was given, and has left, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
+/// How much of a body a plugin was given, and how much goes on, in bytes.
+#[derive(Debug, Default)]
 pub struct Passed {
     received: u64,
-    left: u64,
+    sent: u64,
+    /// What it has left beyond what it was given so far: more may be to come.
+    early: VecDeque<u8>,
     is_cut: bool,
 }
 
-/// What becomes of a chunk where the body has a length.
+/// What becomes of a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Pass,
-    /// So many bytes of it go on.
-    Cut {
-        size: usize,
-        /// The plugin has not left too much before.
-        is_first: bool,
-    },
-    /// The body has ended and is too short.
-    Short,
+    /// This goes on.
+    Pass(Vec<u8>),
+    /// As [`Self::Pass`]; for the first time the plugin has left too much.
+    Cut(Vec<u8>),
+    /// As [`Self::Pass`]; the body has ended and is too short.
+    Short(Vec<u8>),
 }
 
 impl Passed {
-    /// Counts a chunk.
-    pub fn add(&mut self, received: usize, left: usize) {
-        self.received += received as u64;
-        self.left += left as u64;
-    }
-
-    /// How much the plugin has left.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// Whether as much goes on as has come: then it is the length that was told.
-    pub fn is_even(&self) -> bool {
-        self.left == self.received
-    }
-
-    /// Holds the body to a length, after a chunk of which the plugin has left `size` bytes.
-    pub fn hold_to(&mut self, length: u64, size: usize, is_last: bool) -> Verdict {
-        let excess = self.left.saturating_sub(length);
-        if excess > 0 {
-            self.left = length;
-            let is_first = !std::mem::replace(&mut self.is_cut, true);
-            return Verdict::Cut { size: size.saturating_sub(excess as usize), is_first };
+    /// Counts a chunk that goes on as it has come. Returns `false` when there is more to it.
+    #[inline]
+    pub fn passes(&mut self, size: usize) -> bool {
+        let is_even = self.sent == self.received && self.early.is_empty();
+        if is_even {
+            self.received += size as u64;
+            self.sent += size as u64;
         }
-        if is_last && self.left < length { Verdict::Short } else { Verdict::Pass }
+        is_even
+    }
+
+    /// How much has gone on.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// What goes on where the client was told a length: never more than has come, also where the plugin was not shown all of it,
+    /// and at the end not less.
+    pub fn hold_to_told(&mut self, told: u64, received: usize, left: Vec<u8>, is_last: bool) -> Verdict {
+        self.received += received as u64;
+        let room = usize::try_from(self.received.saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        let body = if self.early.is_empty() && left.len() <= room {
+            left
+        } else {
+            self.early.extend(left);
+            self.early.drain(..room.min(self.early.len())).collect()
+        };
+        self.sent += body.len() as u64;
+        let later = if is_last { 0 } else { told.saturating_sub(self.received) };
+        let is_too_much = self.early.len() as u64 > later;
+        self.early.truncate(later as usize);
+        self.verdict(body, is_too_much, is_last && self.sent < self.received)
+    }
+
+    /// What goes on where a plugin has set a length that the client was not told.
+    pub fn hold_to_declared(&mut self, length: u64, received: usize, mut left: Vec<u8>, is_last: bool) -> Verdict {
+        let room = length.saturating_sub(self.sent);
+        let is_too_much = left.len() as u64 > room;
+        left.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        self.received += received as u64;
+        self.sent += left.len() as u64;
+        self.verdict(left, is_too_much, is_last && self.sent < length)
+    }
+
+    fn verdict(&mut self, body: Vec<u8>, is_too_much: bool, is_short: bool) -> Verdict {
+        if is_too_much && !std::mem::replace(&mut self.is_cut, true) {
+            Verdict::Cut(body)
+        } else if is_short {
+            Verdict::Short(body)
+        } else {
+            Verdict::Pass(body)
+        }
     }
 }
 
@@ -80,34 +108,65 @@ impl Passed {
 mod tests {
     use super::*;
 
-    fn chunk(passed: &mut Passed, received: usize, left: usize, is_last: bool) -> Verdict {
-        passed.add(received, left);
-        passed.hold_to(12, left, is_last)
+    const TOLD: u64 = 12;
+
+    fn pass(text: &str) -> Verdict {
+        Verdict::Pass(text.into())
+    }
+
+    fn cut(text: &str) -> Verdict {
+        Verdict::Cut(text.into())
     }
 
     #[test]
-    fn a_body_of_its_length_passes_in_whatever_parts() {
+    fn a_body_of_the_length_that_was_told_passes_however_it_is_divided() {
         let mut passed = Passed::default();
-        assert_eq!(chunk(&mut passed, 5, 0, false), Verdict::Pass);
-        assert_eq!(chunk(&mut passed, 7, 12, false), Verdict::Pass);
-        assert_eq!(chunk(&mut passed, 0, 0, true), Verdict::Pass);
-        assert!(passed.is_even());
+        assert!(passed.passes(2));
+        assert_eq!(passed.hold_to_told(TOLD, 3, vec![], false), pass(""));
+        assert!(!passed.passes(7));
+        assert_eq!(passed.hold_to_told(TOLD, 7, b"0123456789".to_vec(), false), pass("0123456789"));
+        assert!(passed.passes(0));
     }
 
     #[test]
-    fn what_is_too_much_is_cut_and_so_is_all_that_comes_after() {
+    fn what_comes_early_waits_for_its_turn() {
         let mut passed = Passed::default();
-        assert_eq!(chunk(&mut passed, 5, 10, false), Verdict::Pass);
-        assert_eq!(chunk(&mut passed, 7, 14, false), Verdict::Cut { size: 2, is_first: true });
-        assert_eq!(chunk(&mut passed, 0, 3, true), Verdict::Cut { size: 0, is_first: false });
-        assert_eq!(passed.left(), 12);
+        assert_eq!(passed.hold_to_told(TOLD, 5, b"0123456789ab".to_vec(), false), pass("01234"));
+        assert_eq!(passed.hold_to_told(TOLD, 7, vec![], false), pass("56789ab"));
+        assert_eq!(passed.hold_to_told(TOLD, 0, vec![], true), pass(""));
+    }
+
+    #[test]
+    fn what_is_more_than_was_told_is_cut_and_so_is_all_that_comes_after() {
+        let mut passed = Passed::default();
+        assert_eq!(passed.hold_to_told(TOLD, 5, b"0123456789abcdef".to_vec(), false), cut("01234"));
+        assert_eq!(passed.hold_to_told(TOLD, 7, b"more".to_vec(), false), pass("56789ab"));
+        assert_eq!(passed.hold_to_told(TOLD, 0, b"more".to_vec(), true), pass(""));
+        assert_eq!(passed.sent(), TOLD);
+    }
+
+    #[test]
+    fn no_more_goes_on_than_has_come_where_the_plugin_was_shown_only_a_part() {
+        // Six bytes have gone on without it.
+        let mut passed = Passed::default();
+        assert_eq!(passed.hold_to_told(TOLD, 6, b"0123456789ab".to_vec(), false), pass("012345"));
+        assert_eq!(passed.hold_to_told(TOLD, 0, vec![], true), cut(""));
     }
 
     #[test]
     fn a_body_is_too_short_only_at_its_end() {
         let mut passed = Passed::default();
-        assert_eq!(chunk(&mut passed, 12, 3, false), Verdict::Pass);
-        assert_eq!(chunk(&mut passed, 0, 0, true), Verdict::Short);
+        assert_eq!(passed.hold_to_told(TOLD, 12, b"012".to_vec(), false), pass("012"));
+        assert_eq!(passed.hold_to_told(TOLD, 0, b"3".to_vec(), true), Verdict::Short(b"3".to_vec()));
+    }
+
+    #[test]
+    fn a_body_is_held_to_the_length_that_its_plugin_has_set() {
+        let mut passed = Passed::default();
+        assert_eq!(passed.hold_to_declared(5, 3, b"012".to_vec(), false), pass("012"));
+        assert_eq!(passed.hold_to_declared(5, 9, b"3456".to_vec(), false), cut("34"));
+        assert_eq!(passed.hold_to_declared(5, 0, b"7".to_vec(), true), pass(""));
+        assert_eq!(Passed::default().hold_to_declared(5, 3, b"012".to_vec(), true), Verdict::Short(b"012".to_vec()));
     }
 
     #[test]

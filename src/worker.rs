@@ -718,13 +718,11 @@ impl Worker {
         is_last: bool,
         outcome: Result<Outcome, CallError>,
     ) -> Result<Outcome, CallError> {
+        // A plugin that failed leaves the chunk, but what it has held back is gone.
+        if !matches!(outcome, Ok(Outcome::Body(_) | Outcome::Continue) | Err(_)) {
+            return outcome;
+        }
         let chunk = request.body().unwrap_or_default();
-        let left = match &outcome {
-            Ok(Outcome::Body(body)) => body.len(),
-            // A plugin that failed leaves the chunk, but what it has held back is gone.
-            Ok(Outcome::Continue) | Err(_) => chunk.len(),
-            Ok(_) => return outcome,
-        };
         let mut requests = self.requests.borrow_mut();
         let Some(open) = requests.get_mut(&request.key()) else { return outcome };
         let declared = open.length.declared_by(handle.lineage);
@@ -732,40 +730,41 @@ impl Worker {
             return outcome;
         };
         let passed = &mut stream.passed;
-        passed.add(chunk.len(), left);
-        if declared.is_none() && passed.is_even() {
+        let is_left = !matches!(outcome, Ok(Outcome::Body(_)));
+        if is_left && declared.is_none() && passed.passes(chunk.len()) {
             return outcome;
         }
         let told = request.told_length();
         let Some(length) = told.or(declared) else { return outcome };
+        let left = match outcome {
+            Ok(Outcome::Body(body)) => body,
+            _ => chunk.to_vec(),
+        };
+        let verdict = match told {
+            Some(told) => passed.hold_to_told(told, chunk.len(), left, is_last),
+            None => passed.hold_to_declared(length, chunk.len(), left, is_last),
+        };
         let name = handle.context.plugin().name();
         let whose = if told.is_some() { "that the client was told" } else { "that it has set" };
-        match passed.hold_to(length, left, is_last) {
-            Verdict::Pass => outcome,
-            Verdict::Cut { size, is_first } => {
-                if is_first {
-                    let message = format!(
-                        "the response body is cut: plugin {name:?} leaves more than the content-length {length} {whose}"
-                    );
-                    Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
-                }
-                let mut body = match outcome {
-                    Ok(Outcome::Body(body)) => body,
-                    _ => chunk.to_vec(),
-                };
-                body.truncate(size);
+        match verdict {
+            Verdict::Pass(body) => Ok(Outcome::Body(body)),
+            Verdict::Cut(body) => {
+                let message = format!(
+                    "the response body is cut: plugin {name:?} leaves more than the content-length {length} {whose}"
+                );
+                Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
                 Ok(Outcome::Body(body))
             }
-            Verdict::Short => {
-                let left = passed.left();
+            Verdict::Short(body) => {
+                let sent = passed.sent();
                 let message = format!(
-                    "plugin {name:?} leaves {left} bytes of the response body, less than the content-length {length} {whose}"
+                    "plugin {name:?} leaves {sent} bytes of the response body, less than the content-length {length} {whose}"
                 );
                 if told.is_some() {
                     return Ok(Outcome::CutOff(format!("the response is cut off: {message}")));
                 }
                 Nginx.log(Some(&request), LogLevel::Error, message.as_bytes());
-                outcome
+                Ok(Outcome::Body(body))
             }
         }
     }

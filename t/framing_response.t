@@ -843,3 +843,66 @@ failed to call function
 get_header response content-length -> OK 12
 --- no_error_log
 [alert]
+
+
+
+=== TEST 27: where a location shows a plugin only a part of the body, no more goes on than has come
+--- answer
+ngx.header.content_length = 12
+ngx.print("hello ") ngx.flush(true) ngx.print("world\n")
+--- config
+    location = /part {
+        proxy_pass http://127.0.0.1:1986;
+        proxy_buffering off;
+        header_filter_by_lua_block { assert(wasm.on_http_response_headers(one)) }
+        body_filter_by_lua_block {
+            if ngx.ctx.seen then assert(wasm.on_http_response_body(one)) end
+            ngx.ctx.seen = true
+        }
+    }
+    location = /part_kept {
+        content_by_lua_block {
+            local socket = ngx.socket.tcp()
+            socket:settimeout(3000)
+            assert(socket:connect("127.0.0.1", ngx.var.server_port))
+            assert(socket:send("GET /part HTTP/1.1\r\nHost: localhost\r\n\r\nGET /next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+            local all, err, part = socket:receive("*a")
+            local body, next = (all or part):match("\r\n\r\n(.-)(HTTP/1.1 200 OK.*)")
+            ngx.print(#body, " ", (next:match("\r\n\r\n(.*)")))
+        }
+    }
+--- request
+GET /part_kept
+--- script
+response_body: set_body response 0 -1 "a much longer body"
+--- response_body
+12 next
+--- error_log
+the response body is cut
+
+
+
+=== TEST 28: a plugin may leave early what it was given later, where the client was told a length
+--- answer
+ngx.header.content_length = 12
+ngx.print("hello ") ngx.flush(true) ngx.sleep(0.05) ngx.print("world\n")
+--- location: proxy_buffering off;
+--- script
+response_body: set_body response 0 -1 "HELLO WORLD\n"
+--- client
+say(kept("GET"))
+--- response_body
+HTTP/1.1 200 OK
+Content-Type: text/plain
+Content-Length: 12
+Connection: keep-alive
+
+HELLO WORLD
+HTTP/1.1 200 OK
+Content-Type: text/plain
+Content-Length: 5
+Connection: close
+
+next
+--- error_log
+the response body is cut
