@@ -149,6 +149,11 @@ impl Request {
         matches!(variables::get(&self, b"server_protocol"), Some(b"HTTP/2.0" | b"HTTP/3.0"))
     }
 
+    /// Whether the client speaks HTTP/1.0.
+    pub fn is_http_1_0(self) -> bool {
+        matches!(variables::get(&self, b"server_protocol"), Some(b"HTTP/1.0"))
+    }
+
     /// Removes the response's trailers.
     pub fn clear_trailers(self) {
         trailers::clear(self);

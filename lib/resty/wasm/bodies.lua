@@ -57,9 +57,16 @@ function _M.pass_request(plugin_ctx, part, is_last, changed)
     return true
 end
 
+-- Whether the response has a head only. What a filter makes of its body nginx would send all the same.
+local function has_no_body()
+    local status = ngx.status
+    return status == 204 or status == 304 or ngx.req.get_method() == "HEAD"
+end
+
 --- Puts what the last callback has left of a chunk of the response body into its place.
 function _M.pass_response()
-    ngx.arg[1] = native_module.open().take_body()
+    local body = native_module.open().take_body()
+    ngx.arg[1] = has_no_body() and "" or body
 end
 
 return _M

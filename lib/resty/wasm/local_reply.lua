@@ -22,6 +22,10 @@ function _M.send(status)
     if not body then
         return ngx.exit(status)
     end
+    -- As with nginx's own answers. Else a 100 Continue would come behind the response, when the body is discarded.
+    if not ngx.is_subrequest then
+        ngx.req.clear_header("Expect")
+    end
     ngx.status = status
     ngx.print(body)
     -- Not with the status: for 408, 444 and 499 nginx would close the connection.

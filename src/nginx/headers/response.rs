@@ -256,9 +256,14 @@ fn set_status(request: Request, status: &[u8]) -> Result<(), String> {
     if !(200..=999).contains(&status) {
         return Err(format!("invalid value {status}, it must be in 200..=999"));
     }
+    let has_no_body = matches!(status, 204 | 304);
+    // ngx_lua has such a body ready, and sends it behind whatever head.
+    if has_no_body && request.is_http_1_0() && status_code(request) != Some(status) {
+        return Err(format!("the body of a response to HTTP/1.0 can't be taken away, as a {status} would need"));
+    }
     // SAFETY: the request lives. ngx_lua logs what it refuses.
     unsafe { (Symbols::get().ngx_http_lua_ffi_set_resp_status)(request.as_ptr(), status) };
-    if matches!(status, 204 | 304) && request.phase() == Some(Phase::HEADER_FILTER) {
+    if has_no_body && request.phase() == Some(Phase::HEADER_FILTER) {
         tell_length(request, None);
     }
     Ok(())
