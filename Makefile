@@ -29,6 +29,7 @@ soak: build guests
 	tools/need-nginx
 	tools/need prove=perl /usr/share/perl5/Test/Base.pm=libtest-base-perl
 	tools/soak
+	tools/framing
 
 valgrind:
 	tools/valgrind

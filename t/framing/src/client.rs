@@ -297,7 +297,7 @@ fn expected(exchange: &Exchange, id: u64, effects: &Effects) -> Option<(u16, Vec
     if PROXIED.contains(&location) {
         let is_lost = answer.framing == AnswerFraming::Cut || answer.moment == Moment::Instead && has_body;
         let is_replaced = location == "intercept" && matches!(answer.status, 404 | 500);
-        let is_unclear = location == "slice" && (request.method != "GET" || answer.size == 0);
+        let is_unclear = location == "slice" && (request.method != "GET" || answer.size < 6);
         // A body that is put where none was has a moment of its own.
         let is_odd = location == "upgrade" && !request.headers.is_empty();
         let is_known = !(effects.request || is_lost || is_replaced || is_unclear || is_odd);

@@ -64,6 +64,8 @@ impl Effects {
             "request_headers" | "request_body" | "response_headers" | "response_body" => {
                 case.phases.iter().any(|phase| phase == callback)
             }
+            // Behind all that it could change.
+            "log" => false,
             _ => true,
         };
         if !runs {

@@ -119,7 +119,6 @@ const PROPERTIES: &[&str] = &[
     "request_uri",
     "host",
     "request_method",
-    "limit_rate",
     "x",
     "content_length",
     "http_host",
@@ -142,7 +141,20 @@ pub fn case(seed: u64) -> Case {
     let random = &mut random;
     let phases = phases(random);
     let script = script(random, &phases);
-    let exchanges = (0..1 + random.below(6)).map(|n| exchange(random, n > 0)).collect();
+    let mut exchanges: Vec<Exchange> = (0..1 + random.below(6)).map(|n| exchange(random, n > 0)).collect();
+    // The body filter runs for each slice by itself: what is held back or replaced there is another matter.
+    let replaces = script.iter().any(|line| line.starts_with("response_headers: send_local_response"));
+    if replaces || phases.iter().any(|phase| phase == "response_body") {
+        for Exchange { request, .. } in &mut exchanges {
+            request.location = request.location.replace("slice", "proxy");
+        }
+    }
+    // A handler in Lua is told by what its prints return, and ends as if it had answered.
+    if script.iter().any(|line| line.starts_with("response_headers: close_stream")) {
+        for Exchange { request, .. } in &mut exchanges {
+            request.location = request.location.replace("lua", "return").replace("discard", "return");
+        }
+    }
     Case { phases, script, exchanges }
 }
 

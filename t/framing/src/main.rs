@@ -2,11 +2,11 @@
 //! them, that look at every byte while random scripts run.
 //!
 //! ```text
-//! framing [--requests N] [--start SEED] [--lanes N] [--port N] [--seed SEED | CASE-FILE…] [--shrink] [--findings N]
-//!     [--without-plugin] [--except TEXT]… [-- NGINX…]
+//! framing [--requests N] [--seconds N] [--start SEED] [--lanes N] [--port N] [--seed SEED | CASE-FILE…] [--shrink] [--findings N]
+//!     [--without-plugin] [--except TEXT]… [--lib FOLDER] [-- NGINX…]
 //! ```
 //!
-//! Cases follow from the seed `--start`, until `--requests` requests were sent. `--seed` runs one case again, a file one that is
+//! Cases follow from the seed `--start`, until `--requests` requests were sent (2000) or `--seconds` are over. `--seed` runs one case again, a file one that is
 //! written down. Each lane is an nginx with a client and an upstream of its own. It stops after `--findings` findings (1); `--shrink`
 //! leaves out of a case what is not needed for its finding; `--without-plugin` calls none, so that every finding is one of nginx or
 //! of these checks; `--except` passes over findings with a text, as long as their cause is not cured. Runs in the project's folder, after `make build guests`.
@@ -22,7 +22,7 @@ mod nginx;
 mod random;
 mod upstream;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -34,9 +34,15 @@ use nginx::Nginx;
 use random::Random;
 use upstream::Board;
 
+/// After so many requests a worker has all that it keeps for good.
+const WARM: u64 = 20_000;
+/// What a collector of garbage and the allocator leave comes and goes; in kB.
+const MOST_GROWTH: u64 = 48 * 1024;
+
 #[derive(Clone)]
 struct Options {
     requests: u64,
+    seconds: u64,
     start: u64,
     lanes: u16,
     port: u16,
@@ -46,13 +52,15 @@ struct Options {
     without_plugin: bool,
     excepted: Vec<String>,
     findings: usize,
+    lib: PathBuf,
     nginx: Vec<String>,
 }
 
 fn options() -> Result<Options, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let mut options = Options {
-        requests: 2000,
+        requests: u64::MAX,
+        seconds: u64::MAX,
         start: now,
         lanes: 2,
         port: 19100,
@@ -62,6 +70,7 @@ fn options() -> Result<Options, String> {
         without_plugin: false,
         excepted: Vec::new(),
         findings: 1,
+        lib: "lib".into(),
         nginx: vec!["nginx".into()],
     };
     let mut arguments = std::env::args().skip(1);
@@ -72,6 +81,8 @@ fn options() -> Result<Options, String> {
         };
         match argument.as_str() {
             "--requests" => options.requests = number()?,
+            "--seconds" => options.seconds = number()?,
+            "--lib" => options.lib = arguments.next().unwrap_or_default().into(),
             "--start" => options.start = number()?,
             "--lanes" => options.lanes = number()?.clamp(1, 16) as u16,
             "--port" => options.port = number()? as u16,
@@ -84,6 +95,9 @@ fn options() -> Result<Options, String> {
             file if !file.starts_with('-') => options.files.push(file.into()),
             _ => return Err(format!("unknown option {argument}")),
         }
+    }
+    if options.requests == u64::MAX && options.seconds == u64::MAX {
+        options.requests = 2000;
     }
     Ok(options)
 }
@@ -98,11 +112,12 @@ struct Lane {
 impl Lane {
     fn start(options: &Options, number: u16) -> Result<Self, String> {
         let project = std::env::current_dir().map_err(|error| error.to_string())?;
-        let root = project.join(format!("target/framing/{number}"));
+        let root = project.join(format!("target/framing/{}", options.port + number));
         let board = Board::default();
         let upstream = upstream::start(Board::clone(&board)).map_err(|error| format!("no upstream: {error}"))?;
         let port = options.port + number;
-        let nginx = Nginx::start(&project, Path::new(&root), port, upstream, &options.nginx)?;
+        let lib = project.join(&options.lib);
+        let nginx = Nginx::start(&project, &lib, &root, port, upstream, &options.nginx)?;
         let client = Client::new(port, upstream, Board::clone(&board));
         Ok(Self { nginx, client, board })
     }
@@ -165,6 +180,7 @@ struct Run {
     options: Options,
     next: AtomicU64,
     sent: AtomicU64,
+    begun: Instant,
     findings: AtomicUsize,
     counts: Mutex<Counts>,
     memory: Mutex<Vec<(u64, u64)>>,
@@ -184,7 +200,7 @@ impl Run {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
             return Ok(Some((path.display().to_string(), text.parse()?)));
         }
-        if self.sent.load(Relaxed) >= self.options.requests {
+        if self.sent.load(Relaxed) >= self.options.requests || self.begun.elapsed().as_secs() >= self.options.seconds {
             return Ok(None);
         }
         let seed = seed_of(self.options.start, number);
@@ -215,7 +231,7 @@ impl Run {
             let before = lane.client.counts.requests;
             let outcome = lane.run(&case, first_id);
             let sent = self.sent.fetch_add(lane.client.counts.requests - before, Relaxed);
-            if warm.is_none() && sent > self.options.requests / 4 {
+            if warm.is_none() && sent > WARM {
                 warm = Some(lane.nginx.worker_memory());
             }
             if let Err(finding) = outcome {
@@ -262,11 +278,11 @@ fn main() -> ExitCode {
         options,
         next: AtomicU64::new(0),
         sent: AtomicU64::new(0),
+        begun: Instant::now(),
         findings: AtomicUsize::new(0),
         counts: Mutex::default(),
         memory: Mutex::default(),
     };
-    let from = Instant::now();
     let problems: Vec<String> = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..lanes)
             .map(|number| {
@@ -287,7 +303,7 @@ fn main() -> ExitCode {
         counts.cases,
         counts.requests,
         counts.exact,
-        from.elapsed().as_secs_f64(),
+        run.begun.elapsed().as_secs_f64(),
         run.options.start
     );
     let mut is_fine = run.findings.load(Relaxed) == 0 && problems.is_empty() && counts.requests > 0;
@@ -295,9 +311,8 @@ fn main() -> ExitCode {
         println!("FAILED: {problem}");
     }
     for (warm, last) in run.memory.lock().unwrap().iter() {
-        println!("resident memory of a worker: {warm} kB after a quarter, {last} kB at the end");
-        // What LuaJIT's collector leaves comes and goes.
-        if run.options.requests >= 50_000 && *last > warm + warm / 2 {
+        println!("resident memory of a worker: {warm} kB after {WARM} requests, {last} kB at the end");
+        if *last > warm + MOST_GROWTH {
             println!("FAILED: it grows");
             is_fine = false;
         }

@@ -28,14 +28,21 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// `environment` is for AddressSanitizer.
-    pub fn start(project: &Path, root: &Path, port: u16, upstream: u16, command: &[String]) -> Result<Self, String> {
+    /// `lib` is the folder with the library's Lua modules, `command` what runs nginx.
+    pub fn start(
+        project: &Path,
+        lib: &Path,
+        root: &Path,
+        port: u16,
+        upstream: u16,
+        command: &[String],
+    ) -> Result<Self, String> {
         let failure = |error: std::io::Error| format!("{}: {error}", root.display());
         fs::create_dir_all(root.join("html")).map_err(failure)?;
         fs::create_dir_all(root.join("logs")).map_err(failure)?;
         fs::write(root.join("html/static.txt"), STATIC_BODY).map_err(failure)?;
         let configuration = root.join("nginx.conf");
-        fs::write(&configuration, configuration_text(project, root, port, upstream)).map_err(failure)?;
+        fs::write(&configuration, configuration_text(project, lib, root, port, upstream)).map_err(failure)?;
         let mut process = Command::new(&command[0])
             .args(&command[1..])
             .arg("-p")
@@ -94,7 +101,7 @@ impl Nginx {
         let status: Option<ExitStatus> = loop {
             match self.process.try_wait() {
                 Ok(Some(status)) => break Some(status),
-                _ if from.elapsed() > Duration::from_secs(60) => break None,
+                _ if from.elapsed() > Duration::from_secs(30) => break None,
                 _ => thread::sleep(Duration::from_millis(10)),
             }
         };
@@ -167,8 +174,8 @@ fn modules() -> String {
         .collect()
 }
 
-fn configuration_text(project: &Path, root: &Path, port: u16, upstream: u16) -> String {
-    let (project, root) = (project.display(), root.display());
+fn configuration_text(project: &Path, lib: &Path, root: &Path, port: u16, upstream: u16) -> String {
+    let (project, lib, root) = (project.display(), lib.display(), root.display());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|name| format!("    {name}_temp_path {root}/{name}_temp;\n"))
@@ -189,7 +196,7 @@ http {{
     default_type text/plain;
     keepalive_requests 100000;
 {temporary}
-    lua_package_path "{project}/lib/?.lua;{project}/t/lib/?.lua;;";
+    lua_package_path "{lib}/?.lua;{project}/t/lib/?.lua;;";
     lua_shared_dict resty_wasm 4m;
     init_worker_by_lua_block {{ framing = require("framing") framing.start() }}
     upstream backend {{ server 127.0.0.1:{upstream}; keepalive 4; }}
@@ -234,7 +241,13 @@ http {{
         location /return/ {{ {plugin} return 200 "{returned}"; }}
         location /lua/ {{
             {plugin}
-            content_by_lua_block {{ ngx.req.read_body() ngx.print("one\n") ngx.flush(true) ngx.print("two\n") ngx.flush(true) ngx.print("three\n") }}
+            content_by_lua_block {{
+                ngx.req.read_body()
+                for _, line in ipairs({{"one\n", "two\n", "three\n"}}) do
+                    if not ngx.print(line) then return end
+                    ngx.flush(true)
+                end
+            }}
         }}
         location /discard/ {{
             {plugin}
