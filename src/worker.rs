@@ -57,13 +57,12 @@ struct Worker {
     status_metrics: RefCell<Option<StatusMetrics>>,
     /// What only Lua can do: bits of [`pending`].
     pending: Cell<u8>,
-    watch: Cell<Watch>,
+    watch: RefCell<Watch>,
     /// A guest is told that a callout of its could not be started. One that asked again at once would be told so again, for ever.
     refuses_callouts: Cell<bool>,
 }
 
 /// Whether Lua waits for what only it can do and what comes up when none of it runs: at the end of a request.
-#[derive(Clone, Copy)]
 enum Watch {
     /// No plugin needs it.
     None,
@@ -177,7 +176,7 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     schedule: timers::Schedule::new(),
     status_metrics: RefCell::new(None),
     pending: Cell::new(0),
-    watch: Cell::new(Watch::None),
+    watch: RefCell::new(Watch::None),
     refuses_callouts: Cell::new(false),
 });
 
@@ -236,8 +235,8 @@ fn publish_soon() {
 
 /// Keeps a plugin context for Lua and returns its index.
 pub fn keep(context: PluginContext<Nginx>, source: Rc<Source>, version: u32, bodies: Bodies) -> usize {
-    if context.plugin().acts_without_streams() && matches!(WORKER.watch.get(), Watch::None) {
-        WORKER.watch.set(Watch::Wanted);
+    if context.plugin().acts_without_streams() && matches!(*WORKER.watch.borrow(), Watch::None) {
+        WORKER.watch.replace(Watch::Wanted);
         WORKER.set_pending(pending::WORK);
     }
     let lineage = context.key();
@@ -450,7 +449,7 @@ pub fn start_callout(
 ) -> Result<(), Refusal> {
     // A guest may open its stream anew whenever it ends.
     let is_endless = request.is_none() && matches!(&callout, Callout::Grpc(call) if call.message.is_none());
-    let watch = match WORKER.watch.get() {
+    let watch = match &*WORKER.watch.borrow() {
         _ if is_endless && has_caller() && !process_goes_on() => {
             return Err(Refusal::Failed("a gRPC stream is not opened: the worker ends".to_owned()));
         }
@@ -459,7 +458,7 @@ pub fn start_callout(
         }
         _ if process_has_ended() => return Err(Refusal::Failed("a callout is not sent: the worker ends".to_owned())),
         _ if has_caller() => None,
-        Watch::Kept(semaphore) => Some(semaphore),
+        Watch::Kept(semaphore) => Some(semaphore.clone()),
         Watch::Wanted | Watch::Started => None,
         Watch::None => {
             return Err(Refusal::Failed("a callout is not sent: no Lua code runs that could send it".to_owned()));
@@ -483,16 +482,16 @@ pub fn start_callout(
 /// Whether Lua is to call [`watch`]; once.
 pub fn wants_watch() -> bool {
     WORKER.clear_pending(pending::WATCH_REFUSED);
-    let is_wanted = matches!(WORKER.watch.get(), Watch::Wanted);
+    let is_wanted = matches!(*WORKER.watch.borrow(), Watch::Wanted);
     if is_wanted {
-        WORKER.watch.set(Watch::Started);
+        WORKER.watch.replace(Watch::Started);
     }
     is_wanted
 }
 
 /// nginx has refused the timer in which Lua would call [`watch`]. It is asked for again with the next call of the library.
 pub fn watch_refused() {
-    WORKER.watch.set(Watch::Wanted);
+    WORKER.watch.replace(Watch::Wanted);
     WORKER.set_pending(pending::WATCH_REFUSED);
 }
 
@@ -503,7 +502,7 @@ pub fn has_requests() -> bool {
 
 /// Lua waits with `semaphore` for what comes up when none of it runs; with `None` not any more.
 pub fn watch(semaphore: Option<Semaphore>) {
-    WORKER.watch.set(semaphore.map_or(Watch::None, Watch::Kept));
+    WORKER.watch.replace(semaphore.map_or(Watch::None, Watch::Kept));
 }
 
 /// Lua code of a request waits, with `semaphore`, for what its callouts bring to the plugin context with this index. Returns
@@ -540,7 +539,9 @@ pub fn resume(index: usize, request: Request, is_over: bool) -> Result<Outcome, 
 pub fn wake_stream(request: Request, plugin_context: u64) {
     let requests = WORKER.requests.borrow();
     let streams = requests.get(&request.key()).into_iter().flat_map(|open| &open.streams);
-    if let Some(waiter) = streams.filter(|stream| stream.key == plugin_context).find_map(|stream| stream.waiter) {
+    if let Some(waiter) =
+        streams.filter(|stream| stream.key == plugin_context).find_map(|stream| stream.waiter.as_ref())
+    {
         waiter.post();
     }
 }
@@ -808,7 +809,7 @@ impl Worker {
         let Some(stream) = open.streams.iter_mut().find(|stream| stream.key == callout.plugin_context) else {
             return false;
         };
-        let Some(waiter) = stream.waiter else { return false };
+        let Some(waiter) = &stream.waiter else { return false };
         if !stream.ready.contains(&token) {
             stream.ready.push(token);
         }
@@ -925,7 +926,7 @@ fn close_streams(key: usize) {
     if let Some(reply) = open.and_then(|open| open.reply) {
         reply.report_other_body();
     }
-    if let Watch::Kept(semaphore) = WORKER.watch.get()
+    if let Watch::Kept(semaphore) = &*WORKER.watch.borrow()
         && !process_goes_on()
         && !has_requests()
     {

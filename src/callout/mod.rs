@@ -62,13 +62,12 @@ pub struct InFlight {
     pub timeout: Option<Duration>,
     state: RefCell<State>,
     /// Who moves its bytes; `None` as long as nobody does.
-    mover: Cell<Option<Mover>>,
+    mover: RefCell<Option<Mover>>,
     /// Nobody ever will.
     is_unstarted: Cell<bool>,
 }
 
 /// Who moves a callout's bytes.
-#[derive(Clone, Copy)]
 struct Mover {
     /// The runner's number.
     runner: u32,
@@ -154,7 +153,7 @@ pub fn start(
         uri: prepared.uri.clone(),
         timeout: prepared.timeout,
         state: RefCell::new(State::new(prepared)),
-        mover: Cell::new(None),
+        mover: RefCell::new(None),
         is_unstarted: Cell::new(false),
     };
     CALLOUTS.open.borrow_mut().insert(token, Rc::new(callout));
@@ -189,7 +188,7 @@ pub fn forget(token: u32) -> Option<Rc<InFlight>> {
 /// Stops a callout: nobody waits for it.
 pub fn cancel(token: u32) -> Option<Rc<InFlight>> {
     let callout = forget(token)?;
-    if let Some(mover) = callout.mover.get() {
+    if let Some(mover) = callout.mover.take() {
         CALLOUTS.cancelled.borrow_mut().push_back((mover.runner, token));
         mover.wake.post();
     }
@@ -208,9 +207,7 @@ pub fn send(token: u32, message: Option<&[u8]>, is_last: bool) {
     let Some(callout) = find(token) else { return };
     let message = message.map(grpc::encode).unwrap_or_default();
     callout.state.borrow_mut().unsent.push_back((message, is_last));
-    if let Some(mover) = callout.mover.get() {
-        mover.wake.post();
-    }
+    callout.wake_mover();
 }
 
 /// How many bytes of messages a stream still has to send.
@@ -236,7 +233,13 @@ impl InFlight {
         if state.prepared.is_stream {
             state.fail(Reason::BrokenConnection, "the worker ends");
             state.failure = None; // nothing is wrong
-            self.mover.get().iter().for_each(|mover| mover.wake.post());
+            self.wake_mover();
+        }
+    }
+
+    fn wake_mover(&self) {
+        if let Some(mover) = &*self.mover.borrow() {
+            mover.wake.post();
         }
     }
 
@@ -273,7 +276,7 @@ impl InFlight {
     /// A runner takes it on. Connections are used again only where the `configuration` is the same: another location may
     /// trust other certificates, and have another resolver.
     pub fn open(&self, runner: u32, wake: Semaphore, configuration: usize) -> Opening {
-        self.mover.set(Some(Mover { runner, wake }));
+        self.mover.replace(Some(Mover { runner, wake }));
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let prepared = &state.prepared;
@@ -302,8 +305,8 @@ impl InFlight {
     /// The connection stands; it was used before or not. With `lacks_alpn` it is new and encrypted, and to be HTTP/2, which
     /// could not be offered to the server. With `wake` it is moved by a thread that this wakes.
     pub fn begin(&self, is_reused: bool, lacks_alpn: bool, wake: Option<Semaphore>) {
-        if let (Some(mover), Some(wake)) = (self.mover.get(), wake) {
-            self.mover.set(Some(Mover { wake, ..mover }));
+        if let (Some(mover), Some(wake)) = (&mut *self.mover.borrow_mut(), wake) {
+            mover.wake = wake;
         }
         let mut state = self.state.borrow_mut();
         (state.is_reused, state.lacks_alpn) = (is_reused, lacks_alpn);
@@ -367,7 +370,7 @@ impl InFlight {
 
     /// Its bytes are not moved any more. A connection that nginx keeps is kept here too.
     pub fn close(&self, is_kept: bool) {
-        self.mover.set(None);
+        self.mover.take();
         let mut state = self.state.borrow_mut();
         let (connection, pool) = (state.connection.take(), state.pool.take());
         if is_kept && let (Some(connection), Some(pool)) = (connection, pool) {

@@ -76,20 +76,24 @@ fn set_server(
 }
 
 /// `open_callout(token, runner, semaphore)` → host, port, pool, server name, whether it is HTTP/2, whether it is a stream,
-/// remaining ms; or nothing when it was cancelled. The semaphore's address has to be valid until `close_callout`.
-fn open_callout(lua: &Lua, (token, runner, address): (u32, u32, usize)) -> Result<MultiValue> {
+/// remaining ms; or nothing when it was cancelled. The semaphore has the runner look again; here and below it is an `ngx.semaphore`
+/// and its address.
+fn open_callout(lua: &Lua, (token, runner, wake, address): (u32, u32, Table, usize)) -> Result<MultiValue> {
     let Some(callout) = callout::find(token) else { return Ok(MultiValue::new()) };
-    let opening = callout.open(runner, semaphore(address)?, configuration_of_caller(lua));
+    let opening = callout.open(runner, semaphore(lua, wake, address)?, configuration_of_caller(lua));
     let remaining = opening.remaining.map(milliseconds);
     let callout::Opening { host, port, pool, server_name, is_http2, .. } = opening;
     values(lua, (host, port, pool, server_name, is_http2, callout.is_stream(), remaining))
 }
 
 /// `begin_callout(token, is_reused, lacks_alpn, semaphore)`: the connection stands. From now on a stream has a semaphore of its
-/// own, whose address has to be valid until `close_callout`.
-fn begin_callout(_: &Lua, (token, is_reused, lacks_alpn, address): (u32, bool, bool, Option<usize>)) -> Result<()> {
+/// own.
+fn begin_callout(
+    lua: &Lua,
+    (token, is_reused, lacks_alpn, wake, address): (u32, bool, bool, Option<Table>, Option<usize>),
+) -> Result<()> {
     if let Some(callout) = callout::find(token) {
-        callout.begin(is_reused, lacks_alpn, address.map(semaphore).transpose()?);
+        callout.begin(is_reused, lacks_alpn, optional_semaphore(lua, wake, address)?);
     }
     Ok(())
 }
@@ -140,10 +144,11 @@ fn fail_callout(_: &Lua, (token, stage, error): (u32, LuaString, LuaString)) -> 
 }
 
 /// `close_callout(token, is_kept)`: its bytes are not moved any more; its connection is in its pool or not.
-fn close_callout(_: &Lua, (token, is_kept): (u32, bool)) -> Result<()> {
+fn close_callout(lua: &Lua, (token, is_kept): (u32, bool)) -> Result<()> {
     if let Some(callout) = callout::find(token) {
         callout.close(is_kept);
     }
+    Semaphore::collect(lua);
     Ok(())
 }
 
@@ -170,8 +175,8 @@ fn watch_refused(_: &Lua, (): ()) -> Result<()> {
 }
 
 /// `watch(semaphore)`: it is posted when something comes up while no Lua code runs; without it not any more.
-fn watch(_: &Lua, address: Option<usize>) -> Result<()> {
-    worker::watch(address.map(semaphore).transpose()?);
+fn watch(lua: &Lua, (wake, address): (Option<Table>, Option<usize>)) -> Result<()> {
+    worker::watch(optional_semaphore(lua, wake, address)?);
     Ok(())
 }
 
@@ -188,8 +193,8 @@ fn end_streams(_: &Lua, (): ()) -> Result<()> {
 }
 
 /// `wait(index, semaphore)`: it is posted when the current request need not wait any more, or callouts have something to tell.
-fn wait(lua: &Lua, (index, address): (usize, usize)) -> Result<bool> {
-    let semaphore = semaphore(address)?;
+fn wait(lua: &Lua, (index, wake, address): (usize, Table, usize)) -> Result<bool> {
+    let semaphore = semaphore(lua, wake, address)?;
     Ok(with_lua(lua, || caller().is_some_and(|request| worker::wait(index, request, semaphore))))
 }
 
@@ -199,12 +204,19 @@ fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
         let Some(request) = caller() else { return result::NO_REQUEST };
         result_of(request, worker::resume(index, request, is_over))
     });
+    if resumed != result::WAIT {
+        Semaphore::collect(lua);
+    }
     Ok((resumed, worker::is_pending()))
 }
 
-fn semaphore(address: usize) -> Result<Semaphore> {
-    // SAFETY: callouts.lua keeps the semaphore until it takes it back; a request's goes with the request, whose end tells.
-    unsafe { Semaphore::at(address) }.ok_or_else(|| Error::runtime("a semaphore is needed"))
+fn semaphore(lua: &Lua, object: Table, address: usize) -> Result<Semaphore> {
+    // SAFETY: callouts.lua gives the address that the object itself has.
+    unsafe { Semaphore::anchor(lua, object, address) }?.ok_or_else(|| Error::runtime("a semaphore is needed"))
+}
+
+fn optional_semaphore(lua: &Lua, object: Option<Table>, address: Option<usize>) -> Result<Option<Semaphore>> {
+    object.zip(address).map(|(object, address)| semaphore(lua, object, address)).transpose()
 }
 
 fn values(lua: &Lua, values: impl mlua::IntoLuaMulti) -> Result<MultiValue> {

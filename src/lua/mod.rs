@@ -17,7 +17,8 @@ use proxy_wasm_host::{
 
 use crate::{
     nginx::{
-        Nginx, OneThread, Request, caller, load_symbols, open_dict, set_lua_function, with_caller, without_caller,
+        LuaLives, Nginx, OneThread, Request, caller, load_symbols, open_dict, set_lua_function, with_caller,
+        without_caller,
     },
     reply,
     source::Source,
@@ -55,12 +56,13 @@ impl Drop for ContextHandle {
 }
 
 /// Held by the module: dropped when Lua's state is closed.
-struct Closing;
+struct Closing(LuaLives);
 
 impl UserData for Closing {}
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        self.0.end();
         without_caller(worker::end_retired);
     }
 }
@@ -78,7 +80,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     open_dict(lua)?;
 
     let module = lua.create_table()?;
-    module.set("closing", Closing)?;
+    module.set("closing", Closing(LuaLives::new(lua)))?;
     module.set("load", lua.create_function(load)?)?;
     module.set("on_configure", lua.create_function(on_configure)?)?;
     module.set("on_foreign_function", lua.create_function(on_foreign_function)?)?;

@@ -26,7 +26,7 @@ pub use one_thread::OneThread;
 pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_number};
 pub use properties::Properties;
 pub use request::{Phase, Request};
-pub use semaphore::Semaphore;
+pub use semaphore::{LuaLives, Semaphore};
 pub use shdict::open_dict;
 pub use symbols::load as load_symbols;
 

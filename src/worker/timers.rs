@@ -112,7 +112,7 @@ impl Schedule {
     /// Has the Lua code that watches wake up in time to see that a timer was lost.
     fn wake_watch(&self, now: Instant) {
         let Some(patience) = self.timers.borrow().patience(now) else { return };
-        if let Watch::Kept(semaphore) = WORKER.watch.get()
+        if let Watch::Kept(semaphore) = &*WORKER.watch.borrow()
             && self.watch_sleeps_until.get().is_some_and(|until| until > now + patience)
         {
             self.watch_sleeps_until.set(None);

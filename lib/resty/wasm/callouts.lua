@@ -98,8 +98,9 @@ local function start_dropped_timers(configuration)
     return have_begun
 end
 
-local function address(wake)
-    return tonumber(cast("uintptr_t", wake.sem))
+-- A semaphore for the native library, which keeps it as long as it may post it.
+local function handle(wake)
+    return wake, tonumber(cast("uintptr_t", wake.sem))
 end
 
 -- In APISIX, an upstream's name may be the id of one of its upstreams. Returns whether there is a server to ask.
@@ -136,7 +137,7 @@ end
 -- cancelled.
 local function connect(native, token, runner)
     local host, port, pool, server_name, is_http2, is_stream, remaining =
-        native.open_callout(token, runner.number, address(runner.wake))
+        native.open_callout(token, runner.number, handle(runner.wake))
     if not host then
         return nil
     end
@@ -168,7 +169,11 @@ local function connect(native, token, runner)
         end
     end
     local wake = is_stream and semaphore.new(0) or nil
-    native.begin_callout(token, is_reused, lacks_alpn, wake and address(wake))
+    if wake then
+        native.begin_callout(token, is_reused, lacks_alpn, handle(wake))
+    else
+        native.begin_callout(token, is_reused, lacks_alpn)
+    end
     return sock, wake
 end
 
@@ -368,7 +373,7 @@ local function watch()
         wake:post(1)
         ngx.sleep(0.001)   -- nginx looks at its events again only when there is a timer
     end)
-    native.watch(address(wake))
+    native.watch(handle(wake))
     while not exiting() or native.has_requests() do
         pending.run()
         wake:wait(native.before_watch_sleeps())
@@ -393,7 +398,7 @@ function _M.wait(context)
     local native = native_module.open()
     local wake = PHASES[get_phase()] and semaphore.new(0)
     if wake then
-        native.wait(context, address(wake))
+        native.wait(context, handle(wake))
     end
     local configuration = native.configuration()
     local is_over = not wake
