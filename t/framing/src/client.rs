@@ -252,7 +252,9 @@ impl Client {
         if response.status == 299 {
             return Err("a smuggled message".into());
         }
-        if let Some(other) = foreign_id(&response.body, id) {
+        if !effects.response_body
+            && let Some(other) = foreign_id(&response.body, id)
+        {
             return Err(format!("the body is that of request {other}, not of {id}"));
         }
         if effects.answers || effects.response {
