@@ -27,7 +27,10 @@ function _M.send(status)
         ngx.req.clear_header("Expect")
     end
     ngx.status = status
-    ngx.print(body)
+    local sent, err = ngx.print(body)
+    if not sent and err ~= "header only" then
+        return ngx.exit(CLOSE_CONNECTION)   -- a filter has given it up
+    end
     -- Not with the status: for 408, 444 and 499 nginx would close the connection.
     return ngx.exit(ngx.HTTP_OK)
 end
