@@ -180,8 +180,14 @@ impl From<MalformedPairs> for Failure {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// The bytes do not begin as a module does.
+    #[error("failed to new module: it is no WebAssembly module, but {found}")]
+    NoModule {
+        /// In words.
+        found: String,
+    },
     /// The bytes are no module that the engine can compile.
-    #[error("failed to new module: {0:#}")]
+    #[error("failed to new module: {}", in_one_line(.0))]
     Compile(wasmtime::Error),
     /// The module has more of something than a module may have.
     #[error("failed to new module: the module has {value} {what}, {limit} are allowed")]
@@ -224,6 +230,12 @@ pub enum LoadError {
     /// `_initialize`, `main` or `_start` failed.
     #[error("failed to call function: {0:?}")]
     Start(wasmtime::Error),
+}
+
+/// An error with its causes. Some of wasmtime's have several lines.
+fn in_one_line(error: &wasmtime::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Why a call into a plugin did not happen or did not end well. The reason is in the log.

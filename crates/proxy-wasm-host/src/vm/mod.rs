@@ -5,6 +5,7 @@ mod callouts;
 #[cfg(feature = "compile-once")]
 mod compiled;
 mod engine;
+mod file_kind;
 mod instance;
 mod limits;
 mod log_rate;

@@ -8,7 +8,7 @@ use crate::{
     error::LoadError,
     host::Host,
     hostcalls::define_unknown_imports,
-    vm::{State, limits::Ticks},
+    vm::{State, file_kind::other_than_module, limits::Ticks},
 };
 
 /// A compiled module with all its imports resolved.
@@ -28,18 +28,24 @@ impl<H: Host> Module<H> {
     /// # Errors
     /// When `bytes` are no module, export no memory, or import something else than functions.
     pub fn compile(linker: &Linker<State<H>>, ticks: &Ticks, host: H, bytes: &[u8]) -> Result<Self, LoadError> {
+        if let Some(found) = other_than_module(bytes) {
+            return Err(LoadError::NoModule { found });
+        }
         #[cfg(not(feature = "compile-once"))]
         let module = wasmtime::Module::from_binary(linker.engine(), bytes);
         #[cfg(feature = "compile-once")]
         let module = super::compiled::module(linker.engine(), bytes);
         let module = module.map_err(LoadError::Compile)?;
-        let abi = AbiVersion::ALL.into_iter().rfind(|version| module.get_export(version.export()).is_some());
-        let abi = abi.unwrap_or(AbiVersion::V0_2_1);
+        let declared = AbiVersion::ALL.into_iter().rfind(|version| module.get_export(version.export()).is_some());
+        let abi = declared.unwrap_or(AbiVersion::V0_2_1);
 
         let mut linker = linker.clone();
         let mut types =
             Store::new(linker.engine(), State::new(host, Arc::default(), abi, ticks.clone(), Contexts::default()));
-        let report = define_unknown_imports(&mut linker, &mut types, &module).map_err(LoadError::Instantiate)?;
+        let mut report = define_unknown_imports(&mut linker, &mut types, &module).map_err(LoadError::Instantiate)?;
+        if declared.is_none() {
+            report.push(report_abi(&module));
+        }
         let pre = linker.instantiate_pre(&module).map_err(LoadError::Instantiate)?;
         if module.get_export("memory").is_none_or(|export| export.memory().is_none()) {
             return Err(LoadError::NoMemory);
@@ -54,6 +60,20 @@ impl<H: Host> Module<H> {
         store.limiter(|state| &mut state.limiter);
         store
     }
+}
+
+/// Of a module that declares no version that is known.
+fn report_abi(module: &wasmtime::Module) -> String {
+    /// How much is told of what it exports in place of one.
+    const VERSIONS: usize = 4;
+    const NAME: usize = 64;
+    let names = module.exports().map(|export| export.name()).filter(|name| name.starts_with("proxy_abi_version_"));
+    let found: Vec<_> = names.take(VERSIONS).map(|name| name.chars().take(NAME).collect::<String>()).collect();
+    if found.is_empty() {
+        return "it exports no proxy_abi_version_*: it is run as one of ABI 0.2.1".to_owned();
+    }
+    let found = found.join(", ").escape_debug().to_string();
+    format!("it exports {found}, which is not known: it is run as one of ABI 0.2.1")
 }
 
 /// Whether a callout, a tick or a watch of a queue can come of a call of this import.

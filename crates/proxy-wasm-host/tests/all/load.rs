@@ -14,10 +14,52 @@ fn error(module: &str) -> String {
 #[test]
 fn what_is_no_module_is_refused() {
     let engine = proxy_wasm_host::vm::Engine::new().unwrap();
-    for bytes in [&b""[..], b"\0asm", b"hello", b"\0asm\x01\0\0\0\xff\xff\xff\xff"] {
+    for bytes in [&b""[..], b"\0asm", b"hello", b"\0asm\x0d\0\x01\0"] {
         let loaded = engine.load(Proxy::default(), Options::new("p"), bytes);
-        assert!(matches!(loaded, Err(LoadError::Compile(_))), "{bytes:?}");
+        assert!(matches!(loaded, Err(LoadError::NoModule { .. })), "{bytes:?}");
     }
+    let cut = engine.load(Proxy::default(), Options::new("p"), b"\0asm\x01\0\0\0\xff\xff\xff\xff");
+    assert!(matches!(cut, Err(LoadError::Compile(_))));
+}
+
+/// One byte of a module is another one.
+#[test]
+fn what_is_wrong_with_a_module_is_told_in_one_line() {
+    let engine = proxy_wasm_host::vm::Engine::new().unwrap();
+    let bytes = wat::parse_str(logging_guest("")).unwrap();
+    let mut refused = 0;
+    for index in (0..bytes.len()).step_by(2) {
+        let mut broken = bytes.clone();
+        broken[index] ^= 0x55;
+        let Err(error) = engine.load(Proxy::default(), Options::new("p"), &broken) else { continue };
+        if matches!(error, LoadError::NoModule { .. } | LoadError::Compile(_)) {
+            assert!(!error.to_string().contains('\n'), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn an_abi_version_that_is_not_known_is_reported_once() {
+    let reports = |exports: &str| {
+        let proxy = Proxy::default();
+        let _plugin = proxy.load(&format!(r#"(module (memory (export "memory") 1) {exports})"#)).unwrap();
+        let log = proxy.take_log();
+        log.into_iter().filter(|line| line.contains("ABI 0.2.1")).collect::<Vec<_>>().join("|")
+    };
+    assert!(
+        reports("").ends_with("it exports no proxy_abi_version_*: it is run as one of ABI 0.2.1"),
+        "{}",
+        reports("")
+    );
+    let unknown = reports(
+        r#"(func (export "proxy_abi_version_0_3_0")) (func (export "proxy_abi_version_\n")) (func (export "proxy_done"))"#,
+    );
+    let found =
+        r"it exports proxy_abi_version_0_3_0, proxy_abi_version_\n, which is not known: it is run as one of ABI 0.2.1";
+    assert!(unknown.ends_with(found), "{unknown}");
+    assert_eq!(reports(r#"(func (export "proxy_abi_version_0_2_0")) (func (export "proxy_abi_version_9"))"#), "");
 }
 
 #[test]
