@@ -6,6 +6,7 @@
 //! | `callout` | what plugins ask other servers: requests, connections, answers |
 //! | `lua` | the functions that lib/resty/wasm.lua calls, and what lives behind its handles |
 //! | `nginx` | requests, headers, variables, the log: all through symbols that nginx and ngx_lua export |
+//! | `plugin_file` | reads the files of plugins |
 //! | `reply` | what clients get of the replies of plugins |
 //! | `source` | which plugin is the newest of a file |
 //! | `worker` | what one worker process keeps: plugin contexts and open requests |
@@ -16,6 +17,7 @@ mod body;
 mod callout;
 mod lua;
 mod nginx;
+mod plugin_file;
 mod reply;
 mod source;
 mod worker;

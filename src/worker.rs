@@ -180,8 +180,8 @@ static WORKER: OneThread<Worker> = OneThread::new(Worker {
     refuses_callouts: Cell::new(false),
 });
 
-/// Loads a plugin; why it failed is in the error log.
-pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
+/// Loads a plugin, whose file has these bytes; why it failed is in the error log.
+pub fn load(options: Options, file: &[u8], bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
     let engine = ENGINE.get_or_try_init(|| Engine::new().map_err(LoadError::Instantiate));
     match engine.and_then(|engine| engine.load(Nginx, options, bytes)) {
         Ok(plugin) => {
@@ -190,7 +190,7 @@ pub fn load(options: Options, bytes: &[u8]) -> Option<Rc<Plugin<Nginx>>> {
             Some(plugin)
         }
         Err(error) => {
-            Nginx.log(None, LogLevel::Error, error.to_string().as_bytes());
+            Nginx.log(None, LogLevel::Error, &[file, format!(": {error}").as_bytes()].concat());
             None
         }
     }

@@ -750,3 +750,185 @@ ok
 --- grep_error_log_out
 no line end
 loaded
+
+
+
+=== TEST 37: a FIFO is not waited for, whether somebody writes to it or not
+--- http_config
+    init_worker_by_lua_block {
+        local path = "$TEST_NGINX_HTML_DIR/fifo"
+        os.execute("mkfifo " .. path .. " " .. path .. "-written")
+        written = io.open(path .. "-written", "r+")
+        written:write("\0asm\1\0\0\0")
+        written:flush()
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            for _, name in ipairs({"fifo", "fifo-written"}) do
+                local _, err = wasm.load("bad", "$TEST_NGINX_HTML_DIR/" .. name)
+                ngx.say(err:match("[^/]*$"))
+            end
+            ngx.say("not read: ", #written:read(8))
+            ngx.say(wasm.on_http_request_headers(plugins.ctx("script", "request_headers: args")))
+        }
+    }
+--- response_body
+fifo: Is a FIFO, not a regular file
+fifo-written: Is a FIFO, not a regular file
+not read: 8
+true
+
+
+
+=== TEST 38: devices and sockets are not opened
+--- http_config
+    server { listen unix:$TEST_NGINX_HTML_DIR/socket; }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            os.execute("ln -s /dev/zero $TEST_NGINX_HTML_DIR/link")
+            for _, path in ipairs({"/dev/zero", "/dev/null", "/dev/full", "$TEST_NGINX_HTML_DIR/link", "$TEST_NGINX_HTML_DIR/socket"}) do
+                local _, err = wasm.load("bad", path)
+                ngx.say(err:match("[^/]*$"))
+            end
+            ngx.say(wasm.on_http_request_headers(plugins.ctx("script", "request_headers: args")))
+        }
+    }
+--- response_body
+zero: Is a device, not a regular file
+null: Is a device, not a regular file
+full: Is a device, not a regular file
+link: Is a device, not a regular file
+socket: Is a socket, not a regular file
+true
+
+
+
+=== TEST 39: no more is read of a file than a module may have
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            local path = "$TEST_NGINX_HTML_DIR/large"
+            local function load(size)
+                local file = io.open(path, "wb")
+                file:seek("set", size - 1)
+                file:write("x")
+                file:close()
+                local _, err = wasm.load("bad", path)
+                ngx.say((err:gsub("^.*/", "")))
+            end
+            load(64 * 1024 * 1024)
+            load(64 * 1024 * 1024 + 1)
+            load(1024 * 1024 * 1024 * 1024)
+            ngx.say(wasm.on_http_request_headers(plugins.ctx("script", "request_headers: args")))
+        }
+    }
+--- response_body
+failed to load wasm plugin
+large: Has more than the 67108864 bytes that a module may have
+large: Has more than the 67108864 bytes that a module may have
+true
+--- error_log
+large: failed to new module: it is no WebAssembly module, but 67108864 bytes that begin with
+
+
+
+=== TEST 40: a path is taken whole
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(select(2, require("resty.proxy-wasm").load("plugin", "target/guests/script.wasm\0.txt")))
+        }
+    }
+--- response_body_like: ^target/guests/script\.wasm\0\.txt: .*NUL byte$
+
+
+
+=== TEST 41: the privileged agent waits for no file, and reads no more of it than its head
+--- config
+    location = /t {
+        content_by_lua_block {
+            require("ngx.process").type = function() return "privileged agent" end
+            package.loaded["resty.wasm"] = nil
+            local wasm = require("resty.wasm")
+            local html = "$TEST_NGINX_HTML_DIR/"
+            os.execute("mkfifo " .. html .. "fifo")
+            for _, path in ipairs({html .. "fifo", "/dev/zero", "/dev/null", "t/guests", "t/no/such.wasm", "target/guests/script.wasm"}) do
+                local plugin, err = wasm.load("plugin", path)
+                ngx.say(plugin and "looked at" or (err:gsub(html, "")))
+            end
+        }
+    }
+--- response_body
+fifo is no wasm module: it does not begin with \0asm
+/dev/zero is no wasm module: it does not begin with \0asm
+/dev/null is no wasm module: it does not begin with \0asm
+t/guests: Is a directory
+t/no/such.wasm: No such file or directory
+looked at
+
+
+
+=== TEST 42: what is no module is called what it is, in one line
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm, plugins = require("resty.proxy-wasm"), require("plugins")
+            for _, bytes in ipairs({
+                "<!DOCTYPE html>\n<html>\n</html>\n", "\31\139\8\0\0\0\0\0", "PK\3\4",
+                "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "\0asm\13\0\1\0", "(module)\n", "", "\0asm",
+                "\127ELF\2\1\1\0", "a text\nof two lines\n",
+            }) do
+                local path = "$TEST_NGINX_HTML_DIR/bad.wasm"
+                local file = io.open(path, "wb")
+                file:write(bytes)
+                file:close()
+                ngx.say(select(2, wasm.load("bad", path)))
+            end
+            ngx.say(wasm.on_http_request_headers(plugins.ctx("script", "request_headers: args")))
+        }
+    }
+--- response_body eval
+"failed to load wasm plugin\n" x 10 . "true\n"
+--- grep_error_log eval: qr/(?<=\/bad\.wasm: failed to new module: it is no WebAssembly module, but ).*/
+--- grep_error_log_out
+an HTML page
+gzip data
+a ZIP archive
+a Git LFS pointer: `git lfs pull` gets the file
+a WebAssembly component
+WebAssembly's text format (.wat), which wat2wasm compiles
+an empty file
+the beginning of a WebAssembly module, and no more
+an ELF file: a program or a shared library
+20 bytes that begin with "a text\nof two li"
+--- error_log
+bad.wasm: failed to new module
+
+
+
+=== TEST 43: what is wrong with a module is one line, which names the file
+--- config
+    location = /t {
+        content_by_lua_block {
+            local path = "$TEST_NGINX_HTML_DIR/broken.wasm"
+            local file = io.open(path, "wb")
+            file:write("\0asm\1\0\0\0\255\255\255\255")
+            file:close()
+            ngx.say(select(2, require("resty.proxy-wasm").load("bad", path)))
+            local lines = 0
+            for line in io.lines("$TEST_NGINX_SERVER_ROOT/logs/error.log") do
+                lines = lines + (line:find("failed to new module", 1, true) and line:find("section id", 1, true) and 1 or 0)
+            end
+            ngx.say(lines)
+        }
+    }
+--- response_body
+failed to load wasm plugin
+1
+--- error_log eval
+qr{\[error\].*/broken\.wasm: failed to new module: failed to parse WebAssembly module: malformed section id}

@@ -10,12 +10,12 @@ local foreign = require("resty.wasm.foreign")
 local local_reply = require("resty.wasm.local_reply")
 local options = require("resty.wasm.options")
 local pending = require("resty.wasm.pending")
+local plugin_file = require("resty.wasm.plugin_file")
 require("resty.wasm.timers")
 
 local error = error
 local getmetatable = getmetatable
 local process_type = require("ngx.process").type
-local io_open = io.open
 local rawget = rawget
 local setmetatable = setmetatable
 local tostring = tostring
@@ -87,26 +87,22 @@ local function run(plugin_ctx, event, callback, body, end_of_stream)
     return result
 end
 
-local function read(path)
-    local file, err = io_open(path, "rb")
-    if not file then
+-- A file that can't be read is no reason to open the library.
+local function compile(name, path, opts)
+    local ok, err = plugin_file.is_readable(path)
+    if not ok then
         return nil, err
     end
-    local bytes
-    bytes, err = file:read("*a")
-    file:close()
-    return bytes, err
-end
-
-local function compile(name, path, opts, bytes)
-    local native, err = native_module.open()
+    local native
+    native, err = native_module.open()
     if not native then
         return nil, err
     end
     on_event = native.on_event
-    local plugin = native.load(name, path, bytes, opts)
+    local plugin
+    plugin, err = native.load(name, path, opts)
     if not plugin then
-        return nil, "failed to load wasm plugin"
+        return nil, err or "failed to load wasm plugin"
     end
     return plugin
 end
@@ -126,18 +122,15 @@ local function plugin_of(handle)
     if not later then
         return nil, "bad plugin"
     end
-    local bytes, err = read(later.path)
-    if not bytes then
-        return nil, err
-    end
-    plugin, err = compile(later.name, later.path, later.opts, bytes)
+    local err
+    plugin, err = compile(later.name, later.path, later.opts)
     getmetatable(handle)[PLUGIN] = plugin
     return plugin, err
 end
 
 --- Loads a plugin. In the privileged agent the file is only looked at: it is compiled when the plugin is configured.
 -- @param name string: what the plugin sees as its root id
--- @param path string: the .wasm file; a relative path starts at nginx's working directory
+-- @param path string: the .wasm file, a regular one; a relative path starts at nginx's working directory
 -- @param opts table or nil: see resty.wasm.options; in APISIX, nil stands for what config.yaml has
 -- @return the plugin, or nil and an error; the error log says more
 function _M.load(name, path, opts)
@@ -148,19 +141,16 @@ function _M.load(name, path, opts)
     if err then
         return nil, err
     end
-    local bytes
-    bytes, err = read(path)
-    if not bytes then
-        return nil, err
-    end
     if is_privileged_agent() then
-        if bytes:sub(1, 4) ~= "\0asm" then
-            return nil, path .. " is no wasm module: it does not begin with \\0asm"
+        local ok
+        ok, err = plugin_file.has_magic(path)
+        if not ok then
+            return nil, err
         end
         return setmetatable({plugin = name}, {[UNCOMPILED] = {name = name, path = path, opts = opts}})
     end
     local plugin
-    plugin, err = compile(name, path, opts, bytes)
+    plugin, err = compile(name, path, opts)
     if not plugin then
         return nil, err
     end

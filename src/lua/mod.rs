@@ -20,7 +20,7 @@ use crate::{
         LuaLives, Nginx, OneThread, Request, caller, load_symbols, open_dict, set_lua_function, with_caller,
         without_caller,
     },
-    reply,
+    plugin_file, reply,
     source::Source,
     worker::{self, Bodies},
 };
@@ -101,24 +101,34 @@ pub fn open(lua: &Lua) -> Result<Table> {
     Ok(module)
 }
 
-/// `load(name, file, bytes, options)` → plugin or nil; why not is in the error log. options.lua has checked the options.
+/// `load(name, file, options)` → plugin; or nil and why the file is not read; or nil alone when why is in the error log.
+/// options.lua has checked the options.
 fn load(
     lua: &Lua,
-    (name, file, bytes, options): (LuaString, LuaString, LuaString, Option<Table>),
-) -> Result<Option<PluginHandle>> {
+    (name, file, options): (LuaString, LuaString, Option<Table>),
+) -> Result<(Option<PluginHandle>, Option<LuaString>)> {
     let bodies = options.as_ref().map_or(Ok(Bodies::default()), bodies)?;
     let options = match plugin_options(&name, options)? {
         Ok(options) => options,
         Err(unknown) => {
             Nginx.log(None, LogLevel::Error, format!("bad options: {unknown}").as_bytes());
-            return Ok(None);
+            return Ok((None, None));
         }
     };
-    let plugin = with_lua(lua, || worker::load(options, &bytes.as_bytes()));
-    Ok(plugin.map(|plugin| {
+    let read = plugin_file::read(&file.as_bytes());
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            let error = [&*file.as_bytes(), format!(": {refusal}").as_bytes()].concat();
+            return Ok((None, Some(lua.create_string(error)?)));
+        }
+    };
+    let plugin = with_lua(lua, || worker::load(options, &file.as_bytes(), &bytes));
+    let handle = plugin.map(|plugin| {
         let source = worker::source(&name.as_bytes(), &file.as_bytes(), &plugin);
         PluginHandle { plugin, version: source.version(), source, bodies }
-    }))
+    });
+    Ok((handle, None))
 }
 
 /// What options.lua has checked, but for the names of hostcalls.

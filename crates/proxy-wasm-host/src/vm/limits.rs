@@ -19,6 +19,8 @@ use crate::{
 
 /// How exactly the time of a callback is measured: [`Ticker::tick`] is to be called this often while guests run.
 pub const TICK: Duration = Duration::from_millis(10);
+/// How large a module may be, in bytes.
+pub const MODULE_SIZE: usize = 64 << 20;
 /// How large the stack of a guest may be, in bytes. nginx's own thread has 8 MiB, as the system gives it.
 pub(super) const STACK: usize = 512 << 10;
 /// How many tables an instance may have.

@@ -22,7 +22,7 @@ pub use engine::Engine;
 pub(crate) use instance::Vm;
 pub use instance::{Event, Outcome, QueuePoll};
 pub(crate) use limits::{Clock, Limiter};
-pub use limits::{TICK, Ticker};
+pub use limits::{MODULE_SIZE, TICK, Ticker};
 pub use log_rate::LogRate;
 pub(crate) use module::Module;
 pub(crate) use state::State;

@@ -2,10 +2,8 @@
 
 use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload};
 
-use crate::error::LoadError;
+use crate::{error::LoadError, vm::limits::MODULE_SIZE};
 
-/// Of the module, in bytes.
-const SIZE: usize = 64 << 20;
 /// Functions, and imports of them.
 const FUNCTIONS: usize = 65_536;
 const IMPORTS: usize = 1024;
@@ -84,7 +82,7 @@ struct Module {
 /// # Errors
 /// When the module has more of something than it may.
 pub(super) fn check(bytes: &[u8]) -> Result<Effort, LoadError> {
-    limit("bytes", bytes.len(), SIZE)?;
+    limit("bytes", bytes.len(), MODULE_SIZE)?;
     let mut module = Module::default();
     for payload in Parser::new(0).parse_all(bytes) {
         // The compiler says what is wrong with it.
@@ -248,7 +246,7 @@ mod tests {
             "failed to new module: function 0 has 50001 locals, 50000 are allowed"
         );
         assert_eq!(
-            check(&vec![0; SIZE + 1]).unwrap_err().to_string(),
+            check(&vec![0; MODULE_SIZE + 1]).unwrap_err().to_string(),
             "failed to new module: the module has 67108865 bytes, 67108864 are allowed"
         );
     }
