@@ -550,10 +550,15 @@ pub fn wake_stream(request: Request, plugin_context: u64) {
 pub fn deliver(token: u32) {
     let Some(callout) = callout::find(token) else { return };
     publish_soon();
-    if !WORKER.hand_over(token, &callout) {
-        tell(token);
-        WORKER.forget_retired();
+    if WORKER.hand_over(token, &callout) {
+        return;
     }
+    let Some(plugin) = WORKER.plugin_of(callout.plugin_context) else { return tell(token) };
+    match plugin.background_rest().filter(|_| process_goes_on()) {
+        Some(rest) => WORKER.schedule.deliver_after(rest, token),
+        None => plugin.in_background(|| tell(token)),
+    }
+    WORKER.forget_retired();
 }
 
 fn tell(token: u32) {

@@ -383,3 +383,32 @@ lua_shared_dict test 1m;
 --- grep_error_log_out
 kept for each worker alone: the http block lacks "lua_shared_dict resty_wasm 10m;"
 queue_ready 1: dequeue $queue -> OK message
+
+
+
+=== TEST 14: a plugin waits for no more than 4096 queues, and keeps those that it has
+--- dict
+lua_shared_dict resty_wasm 10m; lua_shared_dict test 1m;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local lines = {}
+            for n = 1, 4096 do lines[n] = "configure: register_queue q" .. n end
+            lines[#lines + 1] = "configure: register_queue one-more"
+            lines[#lines + 1] = "configure: log info the last:"
+            lines[#lines + 1] = "configure: register_queue q4096"
+            lines[#lines + 1] = "configure: resolve_queue \"\" q4096"
+            lines[#lines + 1] = "configure: resolve_queue \"\" one-more"
+            local wasm = require("resty.proxy-wasm")
+            local plugin = assert(wasm.load("plugin", "target/guests/script.wasm"))
+            package.loaded.ctx = assert(wasm.on_configure(plugin, table.concat(lines, "\n")))
+        }
+    }
+--- timeout: 30
+--- grep_error_log eval: qr/proxy_register_shared_queue: plugin .*?allowed|register_queue one-more -> \w+ \w+|resolve_queue "" one-more -> \w+/
+--- grep_error_log_out
+proxy_register_shared_queue: plugin "plugin" waits for 4096 queues, 4096 are allowed
+register_queue one-more -> OK 0
+resolve_queue "" one-more -> NOT_FOUND
+--- no_error_log
+[alert]

@@ -9,8 +9,8 @@ workers(1);
 my $ticks = <<'_EOC_';
         package.preload.ticks = function()
             local _M = {wasm = require("resty.proxy-wasm")}
-            function _M.configure(script)
-                local plugin = assert(_M.wasm.load("plugin", "target/guests/script.wasm"))
+            function _M.configure(script, options)
+                local plugin = assert(_M.wasm.load("plugin", "target/guests/script.wasm", options))
                 return assert(_M.wasm.on_configure(plugin, script))
             end
             function _M.count(pattern)
@@ -340,4 +340,52 @@ lua_max_running_timers are not enough
 --- error_log
 there is no timer for them: too many pending timers
 --- no_error_log
+[alert]
+
+
+
+=== TEST 22: ticks that use up the plugin's time wait, and neither its requests nor other plugins do
+--- http_config
+    lua_shared_dict resty_wasm 1m;
+--- lua
+    local ctx = configure([[
+configure: set_tick 1
+configure: set_shared counter 0 0
+tick: log info begun
+tick: increment_shared counter 20000
+request_headers: args
+]], {background_cpu = 1})
+    wait(" begun", 1)
+    clock(200)
+    assert(count(" begun") < 20, count(" begun"))
+    assert(wasm.on_http_request_headers(ctx))
+--- timeout: 60
+--- error_log
+plugin "plugin": background_cpu allows it 1 ms a second in ticks, for queues and for callouts that no request waits for: they wait
+--- no_error_log
+[error]
+[alert]
+
+
+
+=== TEST 23: answers that no request waits for wait when the plugin's time is used up, and come
+--- http_config
+    lua_shared_dict resty_wasm 1m;
+    server { listen 127.0.0.1:1985; location / { return 200 "ok"; } }
+--- lua
+    local ctx = configure([[
+configure: set_tick 1
+configure: set_shared counter 0 0
+tick: set_tick 0
+tick: increment_shared counter 20000
+tick: http_call 127.0.0.1:1985 5000 "" :method=GET :path=/ :authority=localhost
+call_response: log info answered
+]], {background_cpu = 20})
+    wait("they wait", 1)
+    wait(" answered", 1)
+--- timeout: 60
+--- error_log
+background_cpu allows it 20 ms a second
+--- no_error_log
+[error]
 [alert]

@@ -127,7 +127,9 @@ impl Embedding {
                 OFFERED.replace(Some(context));
             }
             TICK => self.with_context(which, |context| _ = context.on_tick()),
-            POLL_QUEUES => self.with_context(which, |context| _ = context.poll_queues()),
+            POLL_QUEUES => self.with_context(which, |context| {
+                _ = context.poll_queues(std::time::Instant::now() + std::time::Duration::from_secs(1))
+            }),
             FOREIGN => self.with_context(which, |context| _ = context.on_foreign_function(7, &[1; 3][..which & 3])),
             OPEN => self.open(which),
             ANSWER => self.answer(which, input)?,

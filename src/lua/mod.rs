@@ -147,6 +147,9 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     if let Some(timeout) = given.get::<Option<u64>>("callback_timeout")? {
         options.callback_timeout = Duration::from_millis(timeout);
     }
+    if let Some(time) = given.get::<Option<u64>>("background_cpu")? {
+        options.background_cpu = Duration::from_millis(time);
+    }
     if let Some(limit) = given.get::<Option<usize>>("memory_limit")? {
         options.memory_limit = limit;
     }

@@ -15,7 +15,7 @@ use proxy_wasm_host::{
     vm,
 };
 
-use super::{Handle, WORKER, Watch, Worker, pending, publish, publish_soon};
+use super::{Handle, WORKER, Watch, Worker, deliver, pending, publish, publish_soon};
 use crate::nginx::process_goes_on;
 
 /// The time between polls of queues.
@@ -33,6 +33,10 @@ pub struct Schedule {
     /// By the keys of plugin contexts.
     ticks: RefCell<IdMap<Tick, u64>>,
     poll: Cell<Poll>,
+    /// The context with whose queues the next poll begins.
+    polled_next: Cell<usize>,
+    /// The tokens of callouts that wait to be delivered.
+    undelivered: RefCell<IdMap<Time>>,
     /// When metrics are published, if they are to be.
     pub publication: Cell<Option<Time>>,
     /// Until when the Lua code that waits for what comes up when no other runs sleeps.
@@ -45,6 +49,8 @@ enum Task {
     Tick(u64),
     PollQueues,
     Publish,
+    /// To tell a plugin what its callout with this token has brought.
+    Deliver(u32),
 }
 
 struct Tick {
@@ -68,6 +74,8 @@ impl Schedule {
             timers: RefCell::new(Timers::new()),
             ticks: RefCell::new(HashMap::with_hasher(BuildHasherDefault::new())),
             poll: Cell::new(Poll::Never),
+            polled_next: Cell::new(0),
+            undelivered: RefCell::new(HashMap::with_hasher(BuildHasherDefault::new())),
             publication: Cell::new(None),
             watch_sleeps_until: Cell::new(None),
         }
@@ -85,8 +93,20 @@ impl Schedule {
     fn set_tick(&self, key: u64, period: Option<Duration>) {
         self.end_tick(key);
         if let Some(period) = period {
-            let next = self.add(period, Task::Tick(key));
-            self.ticks.borrow_mut().insert(key, Tick { period, next });
+            self.tick_after(period, key, period);
+        }
+    }
+
+    fn tick_after(&self, delay: Duration, key: u64, period: Duration) {
+        let next = self.add(delay, Task::Tick(key));
+        self.ticks.borrow_mut().insert(key, Tick { period, next });
+    }
+
+    /// Delivers a callout later.
+    pub fn deliver_after(&self, delay: Duration, token: u32) {
+        if !self.undelivered.borrow().contains_key(&token) {
+            let time = self.add(delay, Task::Deliver(token));
+            self.undelivered.borrow_mut().insert(token, time);
         }
     }
 
@@ -193,6 +213,10 @@ impl Worker {
                     self.schedule.publication.set(None);
                     publish();
                 }
+                Task::Deliver(token) => {
+                    self.schedule.undelivered.borrow_mut().remove(&token);
+                    deliver(token);
+                }
             }
             if start.elapsed() >= TURN {
                 break;
@@ -205,9 +229,14 @@ impl Worker {
     fn tick(&self, key: u64, time: Time) {
         publish_soon();
         let Some(handle) = self.handle_of(key) else { return self.schedule.end_tick(key) };
+        let period = || self.schedule.ticks.borrow().get(&key).filter(|tick| tick.next == time).map(|tick| tick.period);
+        let plugin = handle.context.plugin();
+        if let (Some(rest), Some(period)) = (plugin.background_rest(), period()) {
+            return self.schedule.tick_after(rest, key, period);
+        }
         // Why it failed is in the log; the next one may find a new instance.
-        let _ = handle.context.on_tick();
-        let period = self.schedule.ticks.borrow().get(&key).filter(|tick| tick.next == time).map(|tick| tick.period);
+        let _ = plugin.in_background(|| handle.context.on_tick());
+        let period = period();
         // The guest may have set another meanwhile.
         if period.is_some() {
             self.schedule.set_tick(key, period.filter(|_| !handle.context.is_gone()));
@@ -216,8 +245,27 @@ impl Worker {
 
     fn poll_queues(&self, time: Time) {
         self.schedule.poll.set(Poll::Later(time));
-        let handles: Vec<Rc<Handle>> = self.contexts.borrow().iter().flatten().cloned().collect();
-        let polls: Vec<vm::QueuePoll> = handles.iter().map(|handle| handle.context.poll_queues()).collect();
+        let until = Instant::now() + TURN;
+        let contexts = self.contexts.borrow().clone();
+        let mut handles: Vec<(usize, Rc<Handle>)> =
+            contexts.into_iter().enumerate().filter_map(|(index, slot)| Some((index, slot?))).collect();
+        // Who had no turn in the last poll is first.
+        let first = handles.partition_point(|(index, _)| *index < self.schedule.polled_next.get());
+        handles.rotate_left(first);
+        self.schedule.polled_next.set(0);
+        let mut polls = Vec::with_capacity(handles.len());
+        for (index, handle) in &handles {
+            if Instant::now() >= until {
+                self.schedule.polled_next.set(*index);
+                polls.push(vm::QueuePoll::More);
+                break;
+            }
+            let plugin = handle.context.plugin();
+            polls.push(match plugin.background_rest() {
+                Some(_) => vm::QueuePoll::Idle,
+                None => plugin.in_background(|| handle.context.poll_queues(until)),
+            });
+        }
         // A guest that was told may have put in another message.
         if matches!(self.schedule.poll.get(), Poll::Soon(_)) {
             return;

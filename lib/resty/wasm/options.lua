@@ -44,6 +44,9 @@ local KNOWN = {
     capabilities = {"a list of strings", is_list_of_texts},
     denied_capabilities = {"a list of strings", is_list_of_texts},
     log_rate = {"an integer, at least 1", is_limit},
+    background_cpu = {"a number of milliseconds, from 1 to 1000", function(value)
+        return type(value) == "number" and value >= 1 and value <= 1000 and value % 1 == 0
+    end},
     callback_timeout = {"a number of milliseconds, at least 1", is_limit},
     env = {"a list of strings", is_list_of_texts},
     fail = {'"closed" or "open"', function(value)
@@ -103,6 +106,8 @@ end
 -- `shared_data_limit` number: how many bytes keys and values may have that plugins with this `vm_id` share; default half of the
 -- dict. More are not set.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
+-- `background_cpu` number: how many milliseconds of each second it may run, in each worker, where no request waits for it: ticks,
+-- messages of queues, answers of callouts. When they are used up these wait; default 500.
 -- `memory_limit` number: how many bytes of memory the plugin may have in a worker; default 256 MiB.
 -- `table_limit` number: how many elements its tables may have in all; default 1048576.
 -- `header_limit` number: how many bytes of headers and properties a callback may set, where each counts 32 bytes more than its name

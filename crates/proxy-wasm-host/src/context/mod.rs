@@ -57,7 +57,7 @@ pub(crate) struct PluginEntry {
     /// How many callouts are in flight.
     pub callouts: usize,
     /// The queues that it has registered: it is told of their messages.
-    pub queues: Vec<u32>,
+    pub queues: VecDeque<u32>,
     pub end: End,
 }
 
@@ -123,7 +123,7 @@ impl<S> Contexts<S> {
             free_stream_ids: VecDeque::new(),
             open_streams: 0,
             callouts: 0,
-            queues: Vec::new(),
+            queues: VecDeque::new(),
             end: End::None,
         };
         self.plugins.insert(id, entry);

@@ -20,6 +20,8 @@ pub struct Options {
     pub shared_data_limit: Option<usize>,
     /// How long a callback may run. It is cut up to two [ticks](crate::vm::TICK) later.
     pub callback_timeout: Duration,
+    /// How much of each second the plugin may run where no stream waits for it: in ticks, for queues, and for callouts.
+    pub background_cpu: Duration,
     /// How large the guest's memory may be, in bytes.
     pub memory_limit: usize,
     /// How many elements the guest's tables may have in all.
@@ -62,6 +64,7 @@ impl Default for Options {
             shared_data_ttl: None,
             shared_data_limit: None,
             callback_timeout: Duration::from_secs(5),
+            background_cpu: Duration::from_millis(500),
             memory_limit: 256 << 20,
             table_limit: 1 << 20,
             header_limit: 4 << 20,

@@ -1,11 +1,17 @@
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Patience, refusals::Refusals};
 use crate::{
     callout,
     error::CallError,
     host::Host,
-    vm::{Event, Outcome, QueuePoll, Status, Vm},
+    vm::{Budget, Event, Outcome, QueuePoll, Status, Vm},
 };
 
 /// A loaded plugin. It lives as long as a handle or one of its contexts.
@@ -14,6 +20,10 @@ pub struct Plugin<H: Host> {
     /// Plugin contexts, by id and key, that were released while the guest ran: a callback may not be called inside of a hostcall.
     released: RefCell<VecDeque<(u32, u64, Patience)>>,
     refusals: RefCell<Refusals>,
+    /// The time that it runs without a stream that waits for it.
+    background: RefCell<Budget>,
+    /// When the log said last that this is used up.
+    told_of_background: Cell<Option<Instant>>,
     acts_without_streams: bool,
     fails_open: bool,
     name: Arc<str>,
@@ -23,8 +33,16 @@ impl<H: Host> Plugin<H> {
     pub(crate) fn new(vm: Vm<H>) -> Rc<Self> {
         vm.log_info("loaded wasm plugin");
         let (acts_without_streams, fails_open, name) = (vm.acts_without_streams(), vm.fails_open(), vm.name());
-        let (vm, released, refusals) = (RefCell::new(vm), RefCell::default(), RefCell::default());
-        Rc::new(Self { vm, released, refusals, acts_without_streams, fails_open, name })
+        Rc::new(Self {
+            background: RefCell::new(Budget::new(vm.background_cpu())),
+            told_of_background: Cell::new(None),
+            vm: RefCell::new(vm),
+            released: RefCell::default(),
+            refusals: RefCell::default(),
+            acts_without_streams,
+            fails_open,
+            name,
+        })
     }
 
     /// Creates a plugin context with this configuration.
@@ -86,6 +104,35 @@ impl<H: Host> Plugin<H> {
     /// Whether the guest can have itself called when there is no stream for it: by callouts, ticks or queues.
     pub fn acts_without_streams(&self) -> bool {
         self.acts_without_streams
+    }
+
+    /// Runs `call`, which calls the plugin when no stream waits for it, and counts its time. The proxy does so only while the plugin
+    /// has no [rest](Self::background_rest).
+    pub fn in_background<R>(&self, call: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = call();
+        self.background.borrow_mut().spend(start);
+        if let Some(rest) = self.background_rest() {
+            self.tell_of_background(rest);
+        }
+        result
+    }
+
+    /// How long the plugin is not to be called where no stream waits for it; `None` when it may be.
+    pub fn background_rest(&self) -> Option<Duration> {
+        self.background.borrow().rest()
+    }
+
+    /// Says so, once a second.
+    #[cold]
+    fn tell_of_background(&self, rest: Duration) {
+        if self.told_of_background.get().is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
+            return;
+        }
+        self.told_of_background.set(Some(Instant::now()));
+        if let Ok(vm) = self.vm.try_borrow() {
+            vm.log_background(rest);
+        }
     }
 
     /// Tells the guest what became of a callout. Nothing happens when it has given the callout up.
@@ -200,9 +247,10 @@ impl<H: Host> PluginContext<H> {
         self.plugin.enter(|vm| vm.on_tick(self.id, self.key))
     }
 
-    /// Runs `proxy_on_queue_ready` for messages that nobody was told of, of queues that the guest has registered.
-    pub fn poll_queues(&self) -> QueuePoll {
-        self.plugin.enter(|vm| Ok(vm.poll_queues(self.id, self.key))).unwrap_or(QueuePoll::Idle)
+    /// Runs `proxy_on_queue_ready` for messages that nobody was told of, of queues that the guest has registered; for no more of
+    /// them from `until` on.
+    pub fn poll_queues(&self, until: Instant) -> QueuePoll {
+        self.plugin.enter(|vm| Ok(vm.poll_queues(self.id, self.key, until))).unwrap_or(QueuePoll::Idle)
     }
 
     /// Nobody needs the context any more: it ends as soon as its last stream context has ended and the guest is done with it,

@@ -7,10 +7,27 @@ use crate::{
     store::queues::{self, QueueError},
 };
 
-/// The plugin context is told of messages from now on. A queue that the dict has no room for has the id 0.
+/// How many queues the plugin contexts of a plugin may wait for, all together: all of them are polled.
+const MOST_QUEUES: usize = 4096;
+
+/// The plugin context is told of messages from now on. A queue that is one too many, or that the dict has no room for, has the id 0.
 pub fn register_shared_queue<H: Host>(call: &mut Call<'_, H>, name: u32, name_size: u32, queue_out: u32) -> Outcome {
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
+    let count: usize = state.contexts.plugins.values().map(|plugin| plugin.queues.len()).sum();
+    if count >= MOST_QUEUES {
+        let known = queues::resolve(state.host.dict(), &state.options.vm_id, memory.name(name, name_size)?)
+            .filter(|id| state.contexts.plugin_of(state.effective).is_some_and(|plugin| plugin.queues.contains(id)));
+        memory.write_u32(queue_out, known.unwrap_or(0))?;
+        if known.is_none() {
+            let plugin = state.options.name.clone();
+            call.log(
+                LogLevel::Error,
+                format_args!("{}: plugin {plugin:?} waits for {count} queues, {MOST_QUEUES} are allowed", call.name),
+            );
+        }
+        return Ok(());
+    }
     let registered = queues::register(state.host.dict(), &state.options.vm_id, memory.name(name, name_size)?);
     memory.write_u32(queue_out, registered.unwrap_or(0))?;
     match registered {
@@ -18,7 +35,7 @@ pub fn register_shared_queue<H: Host>(call: &mut Call<'_, H>, name: u32, name_si
             if let Some(plugin) = state.contexts.plugin_of_mut(state.effective)
                 && !plugin.queues.contains(&queue)
             {
-                plugin.queues.push(queue);
+                plugin.queues.push_back(queue);
                 state.host.watch_queues();
             }
         }

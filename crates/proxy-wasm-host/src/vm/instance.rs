@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{Instance, Store};
 use wasmtime_wasi::I32Exit;
@@ -65,8 +68,8 @@ pub enum QueuePoll {
     More,
 }
 
-/// How often a poll tells of messages of one queue: other events of the proxy wait meanwhile.
-const MOST_MESSAGES_AT_ONCE: usize = 256;
+/// How often a poll tells of messages of one queue: other queues have their turn.
+const MOST_MESSAGES_AT_ONCE: usize = 16;
 
 /// Whether a callback's action holds the body back: `StopIterationAndBuffer` and `StopIterationAndWatermark`.
 fn holds_back(action: u32) -> bool {
@@ -418,27 +421,40 @@ impl<H: Host> Vm<H> {
         Ok(())
     }
 
-    /// Runs `proxy_on_queue_ready` for messages that nobody was told of.
-    pub fn poll_queues(&mut self, id: u32, key: u64) -> QueuePoll {
+    /// Runs `proxy_on_queue_ready` for messages that nobody was told of. From `until` on there is no more of it: the next poll begins
+    /// with the queue after the last one.
+    pub fn poll_queues(&mut self, id: u32, key: u64, until: Instant) -> QueuePoll {
         let plugin = self.store.data().contexts.plugins.get(&id).filter(|plugin| plugin.key == key);
         let has_callback = self.callbacks.as_ref().is_none_or(|callbacks| callbacks.queue_ready.is_some());
         let Some(plugin) = plugin.filter(|plugin| has_callback && !plugin.queues.is_empty()) else {
             return QueuePoll::Unused;
         };
         let mut poll = QueuePoll::Idle;
-        for queue in plugin.queues.clone() {
+        for _ in 0..plugin.queues.len() {
+            let Some(queue) = self.next_queue(id) else { break };
             let mut told = 0;
             while told < MOST_MESSAGES_AT_ONCE && queues::claim(self.store.data().host.dict(), queue) {
                 if self.on_queue_ready(id, queue).is_err() {
                     return QueuePoll::Idle;
                 }
                 told += 1;
+                if Instant::now() >= until {
+                    return QueuePoll::More;
+                }
             }
             if told == MOST_MESSAGES_AT_ONCE {
                 poll = QueuePoll::More;
             }
         }
         poll
+    }
+
+    /// The queue of a plugin context whose turn it is.
+    fn next_queue(&mut self, id: u32) -> Option<u32> {
+        let queues = &mut self.store.data_mut().contexts.plugins.get_mut(&id)?.queues;
+        let queue = queues.pop_front()?;
+        queues.push_back(queue);
+        Some(queue)
     }
 
     fn on_queue_ready(&mut self, id: u32, queue: u32) -> Result<(), CallError> {
@@ -723,6 +739,24 @@ impl<H: Host> Vm<H> {
 
     fn log_error(&self, message: std::fmt::Arguments<'_>) {
         self.store.data().log_host(LogLevel::Error, message);
+    }
+
+    /// How much of each second the plugin may run where no stream waits for it.
+    pub fn background_cpu(&self) -> Duration {
+        self.store.data().options.background_cpu
+    }
+
+    /// Says that the plugin is not called for so long where no stream waits for it.
+    pub fn log_background(&self, rest: Duration) {
+        let state = self.store.data();
+        let Options { name, background_cpu, .. } = &*state.options;
+        let message = format!(
+            "plugin {name:?}: background_cpu allows it {} ms a second in ticks, for queues and for callouts that no request waits for: \
+             they wait {} ms",
+            background_cpu.as_millis(),
+            rest.as_millis().max(1)
+        );
+        state.log(LogLevel::Warn, message.as_bytes());
     }
 
     /// Logs to the proxy's own log that the plugin was loaded or unloaded.

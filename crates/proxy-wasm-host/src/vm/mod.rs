@@ -1,6 +1,7 @@
 //! The engine, compiled modules and the instance of a plugin.
 
 mod answer;
+mod budget;
 mod callouts;
 #[cfg(feature = "compile-once")]
 mod compiled;
@@ -18,6 +19,7 @@ mod stdio;
 mod wasi;
 
 pub(crate) use answer::Answer;
+pub(crate) use budget::Budget;
 pub use engine::Engine;
 pub(crate) use instance::Vm;
 pub use instance::{Event, Outcome, QueuePoll};
