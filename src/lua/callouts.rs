@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     callout::{self, InFlight, Next, Server, Stage, Target},
-    nginx::{Semaphore, caller},
+    nginx::{Semaphore, caller, escape_control},
     worker,
 };
 
@@ -55,7 +55,9 @@ fn configuration(lua: &Lua, (): ()) -> Result<usize> {
 fn next_callout(lua: &Lua, (): ()) -> Result<MultiValue> {
     let Some((token, callout)) = callout::next_new() else { return Ok(MultiValue::new()) };
     let timeout = callout.timeout.map_or(0, |timeout| timeout.as_millis() as u64);
-    values(lua, (token, callout.uri.as_str(), callout.method.as_str(), timeout))
+    // For the log.
+    let uri = lua.create_string(escape_control(callout.uri.as_bytes()))?;
+    values(lua, (token, uri, callout.method.as_str(), timeout))
 }
 
 /// `bare_name(token)` → the upstream's name, when that may be something else than a host's.

@@ -20,7 +20,7 @@ mod variables;
 
 pub use cleanup::on_request_end;
 pub use headers::framing::Framing;
-pub use log::error as log_error;
+pub use log::{error as log_error, escape_control};
 pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
 pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_number};

@@ -16,7 +16,8 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// Writes one message, to the log of `stream` or, without one, to the proxy's own.
     ///
-    /// The message is any bytes of any length; nothing in it has a meaning.
+    /// The message is any bytes of any length, some of which come from a guest: control characters among them are to be escaped
+    /// where they could be taken for the end of a message.
     fn log(&self, stream: Option<&Self::Stream>, level: LogLevel, message: &[u8]);
 
     /// The least severe level that [`Self::log`] writes; `None` when it writes none.

@@ -623,9 +623,20 @@ impl<H: Host> Vm<H> {
         state.reply = None;
         state.answer = None;
         self.forget_callouts();
-        self.log_error(format_args!("failed to call function: {trap:?}"));
+        self.log_trap(trap);
         self.report_trap(trap);
         CallError::Trapped
+    }
+
+    /// Logs a trap and its backtrace, a message for each line of it. The names in it are the module's: none can begin a message.
+    fn log_trap(&self, trap: &wasmtime::Error) {
+        let text = format!("failed to call function: {trap:?}");
+        let mut lines = text.lines().filter(|line| !line.is_empty());
+        self.log_error(format_args!("{}", lines.next().unwrap_or_default()));
+        for line in lines {
+            let indent = if line.starts_with(' ') { "" } else { "  " };
+            self.log_error(format_args!("{indent}{line}"));
+        }
     }
 
     /// Says what limit a guest has exceeded, and whether the plugin rests.

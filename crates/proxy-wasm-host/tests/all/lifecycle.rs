@@ -194,6 +194,23 @@ fn trap_a_stream(context: &PluginContext<Proxy>) -> Result<(), CallError> {
 }
 
 #[test]
+fn the_names_of_a_module_begin_no_message_in_the_log() {
+    let proxy = Proxy::default();
+    let module = r#"(module (memory (export "memory") 1)
+        (func $"f\nworker process 1 exited" unreachable)
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            call $"f\nworker process 1 exited"
+            i32.const 0))"#;
+    let plugin = proxy.load(module).unwrap();
+    let context = plugin.configure(b"conf").unwrap();
+    let stream = context.open_stream(Request::default()).unwrap();
+    plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap_err();
+    let log = proxy.take_log();
+    assert!(log.iter().any(|message| message.contains("worker process 1 exited")), "{log:#?}");
+    assert!(log.iter().all(|message| !message.contains('\n') && !message.starts_with("worker")), "{log:#?}");
+}
+
+#[test]
 fn a_request_that_traps_again_and_again_fails_no_other() {
     let proxy = Proxy::default();
     let plugin = proxy.load(&trapping_guest()).unwrap();
