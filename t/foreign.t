@@ -677,3 +677,78 @@ true
 attempt to yield across C-call boundary
 -> INTERNAL_FAILURE
 went on
+
+
+
+=== TEST 22: an argument that Lua has no memory for is an error, the worker goes on
+--- config
+    location = /t {
+        access_by_lua_block {
+            local wasm = require("resty.wasm")
+            local ffi = require("ffi")
+            ffi.cdef[[
+                struct limit_22 {unsigned long soft, hard;};
+                int getrlimit(int resource, struct limit_22 *limit);
+                int setrlimit(int resource, const struct limit_22 *limit);
+            ]]
+            wasm.register_foreign_function("size", function(argument) return tostring(#argument) end)
+            local plugin = ctx([[
+                request_headers: scratch size
+                request_headers: call proxy_call_foreign_function $scratch $len 0 60000000 $out $out2
+                request_headers: call_foreign size 12345
+                request_headers: log info went on
+                configure: grow 1000
+            ]])
+            local ADDRESS_SPACE = 9
+            local limit = ffi.new("struct limit_22")
+            assert(ffi.C.getrlimit(ADDRESS_SPACE, limit) == 0)
+            local soft = limit.soft
+            local pages = assert(io.open("/proc/self/statm")):read("*n")
+            limit.soft = pages * 4096 + 20000000
+            assert(ffi.C.setrlimit(ADDRESS_SPACE, limit) == 0)
+            local ok, err = pcall(wasm.on_http_request_headers, plugin)
+            limit.soft = soft
+            assert(ffi.C.setrlimit(ADDRESS_SPACE, limit) == 0)
+            assert(ok, err)
+        }
+        content_by_lua_block { ngx.say("done") }
+    }
+--- response_body
+done
+--- error_log
+foreign function "size" failed: not enough memory
+call_foreign size 12345 -> OK 5
+went on
+--- no_error_log
+[alert]
+
+
+
+=== TEST 23: an argument or a result that is longer than a string may be is an error that says so
+--- config
+    location = /t {
+        access_by_lua_block {
+            local wasm = require("resty.wasm")
+            wasm.register_foreign_function("size", function(argument) return tostring(#argument) end)
+            wasm.register_foreign_function("long", function() return ("x"):rep(67108865) end)
+            assert(wasm.on_http_request_headers(ctx([[
+                configure: grow 2600
+                request_headers: scratch size
+                request_headers: call proxy_call_foreign_function $scratch $len 0 157286400 $out $out2
+                request_headers: call proxy_call_foreign_function $scratch $len 0 67108864 $out $out2
+                request_headers: call_foreign long x
+                request_headers: log info went on
+            ]])))
+        }
+        content_by_lua_block { ngx.say("done") }
+    }
+--- timeout: 60
+--- response_body
+done
+--- error_log
+foreign function "size" failed: an argument may have 67108864 bytes, this one has 157286400
+0 67108864 $out $out2 -> OK
+foreign function "long" failed: a result may have 67108864 bytes, this one has 67108865
+went on
+--- no_error_log
+[alert]

@@ -3,8 +3,8 @@
 use std::{cell::Cell, ffi::c_int, ptr::null_mut};
 
 use mlua::ffi::{
-    self, LUA_REGISTRYINDEX, LUA_TSTRING, lua_State, lua_checkstack, lua_pcall, lua_pushboolean, lua_pushlstring,
-    lua_rawget, lua_settop, lua_tolstring, lua_type,
+    LUA_REGISTRYINDEX, LUA_TSTRING, lua_State, lua_call, lua_concat, lua_cpcall, lua_gettop, lua_pushboolean,
+    lua_pushlstring, lua_rawget, lua_settop, lua_tolstring, lua_touserdata, lua_type,
 };
 
 use super::{one_thread::OneThread, request::Request};
@@ -91,48 +91,81 @@ pub enum Argument<'a> {
     Boolean(bool),
 }
 
+/// How long a string may be that goes to Lua, or comes from it, in bytes: Lua keeps a copy of its own.
+const LONGEST_STRING: usize = 64 << 20;
+
+/// A call of a Lua function, and what becomes of it.
+struct Call<'a> {
+    name: &'a str,
+    arguments: &'a [Argument<'a>],
+    result: Result<Option<Vec<u8>>, String>,
+}
+
 /// Calls the function that [`set_lua_function`] put under `name`, on the coroutine that Lua called from. Returns its result,
 /// a string, or `None` for anything else. The function may not yield.
 ///
 /// # Errors
-/// Lua's message; the function's second result when the first is nil; or that no Lua code is running, or that there is no such
-/// function.
+/// Lua's message, also where it has no memory; the function's second result when the first is nil; that a string is longer than
+/// [`LONGEST_STRING`]; or that no Lua code is running, or that there is no such function.
 pub fn call(name: &str, arguments: &[Argument<'_>]) -> Result<Option<Vec<u8>>, String> {
-    const FIRST: c_int = -2;
-    const SECOND: c_int = -1;
     let state = CALLER.get();
     if state.is_null() {
         return Err("no Lua code is running".to_owned());
     }
-    // SAFETY: with_caller's contract. The slots that are used are checked for and given back; the pcall catches errors, and the
-    // pushes can only fail for want of memory, where ngx_lua ends the process.
-    unsafe {
-        if lua_checkstack(state, arguments.len() as c_int + 2) == 0 {
-            return Err("Lua's stack is full".to_owned());
+    for argument in arguments {
+        if let Argument::Bytes(bytes) = argument {
+            check_length("an argument", bytes)?;
         }
-        let top = ffi::lua_gettop(state);
+    }
+    let mut call = Call { name, arguments, result: Ok(None) };
+    // SAFETY: with_caller's contract. lua_cpcall catches what run_call raises, and leaves a message when it returns an error; the
+    // call lives until it returns.
+    unsafe {
+        let top = lua_gettop(state);
+        if lua_cpcall(state, run_call, (&raw mut call).cast()) != 0 {
+            let message = string(state, -1).map_or("an error without a text".into(), String::from_utf8_lossy);
+            call.result = Err(message.into_owned());
+        }
+        lua_settop(state, top);
+    }
+    call.result
+}
+
+/// # Errors
+/// When the string, which is `which` one, is too long for Lua.
+fn check_length(which: &str, bytes: &[u8]) -> Result<(), String> {
+    match bytes.len() {
+        size if size > LONGEST_STRING => Err(format!("{which} may have {LONGEST_STRING} bytes, this one has {size}")),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a [`Call`], to which its one argument points. Everything here that can raise an error does so in lua_cpcall, and no value
+/// that has to be dropped is alive then: the error passes over this function.
+unsafe extern "C-unwind" fn run_call(state: *mut lua_State) -> c_int {
+    const FIRST: c_int = -2;
+    const SECOND: c_int = -1;
+    // SAFETY: lua_cpcall's argument is the call, which nobody else uses meanwhile. Lua guarantees more stack slots than are used.
+    unsafe {
+        let call = &mut *lua_touserdata(state, 1).cast::<Call<'_>>();
         lua_pushlstring(state, PREFIX.as_ptr().cast(), PREFIX.len());
-        lua_pushlstring(state, name.as_ptr().cast(), name.len());
-        ffi::lua_concat(state, 2);
+        lua_pushlstring(state, call.name.as_ptr().cast(), call.name.len());
+        lua_concat(state, 2);
         lua_rawget(state, LUA_REGISTRYINDEX);
-        for argument in arguments {
+        for argument in call.arguments {
             match *argument {
                 Argument::Bytes(bytes) => _ = lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len()),
                 Argument::Boolean(boolean) => lua_pushboolean(state, boolean.into()),
             }
         }
-        let result = match lua_pcall(state, arguments.len() as c_int, 2, 0) {
-            0 => match (string(state, FIRST), string(state, SECOND)) {
-                (None, Some(error)) => Err(String::from_utf8_lossy(error).into_owned()),
-                (result, _) => Ok(result.map(<[u8]>::to_vec)),
-            },
-            _ => Err(string(state, SECOND)
-                .map_or("an error without a text".into(), String::from_utf8_lossy)
-                .into_owned()),
+        lua_call(state, call.arguments.len() as c_int, 2);
+        call.result = match (string(state, FIRST), string(state, SECOND)) {
+            (None, Some(error)) => Err(String::from_utf8_lossy(error).into_owned()),
+            (None, None) => Ok(None),
+            (Some(result), _) => check_length("a result", result).map(|()| Some(result.to_vec())),
         };
-        lua_settop(state, top);
-        result
     }
+    0
 }
 
 /// The string at `index`; `None` for anything else.
