@@ -72,7 +72,7 @@ impl Drop for Closing {
 /// # Errors
 /// When nginx lacks what the library needs.
 pub fn open(lua: &Lua) -> Result<Table> {
-    load_symbols().map_err(Error::external)?;
+    load_symbols().or_else(|missing| Err(Error::runtime(format!("{} {missing}", about_nginx(lua)?))))?;
     let request: Table = lua.globals().get::<Table>("ngx")?.get("req")?;
     for name in ["set_uri", "set_uri_args"] {
         set_lua_function(lua, name, request.get(name)?)?;
@@ -99,6 +99,17 @@ pub fn open(lua: &Lua) -> Result<Table> {
     module.set("take_body", lua.create_function(take_body)?)?;
     module.set("take_reply", lua.create_function(take_reply)?)?;
     Ok(module)
+}
+
+/// The versions of nginx and ngx_lua, for messages.
+fn about_nginx(lua: &Lua) -> Result<String> {
+    let config = lua.globals().get::<Table>("ngx")?.get::<Table>("config")?;
+    // 1022001 is 1.22.1, and 10023 is 0.10.23.
+    let version = |name| {
+        let number = config.get::<u32>(name)?;
+        Ok::<_, Error>(format!("{}.{}.{}", number / 1_000_000, number / 1000 % 1000, number % 1000))
+    };
+    Ok(format!("nginx {} with ngx_lua {}", version("nginx_version")?, version("ngx_lua_version")?))
 }
 
 /// `load(name, file, options)` → plugin; or nil and why the file is not read; or nil alone when why is in the error log.

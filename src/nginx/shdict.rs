@@ -19,7 +19,7 @@ use super::{
     Nginx,
     lua_api::{self, Argument},
     one_thread::OneThread,
-    symbols::{NGX_DECLINED, NGX_OK, NgxZone, Symbols},
+    symbols::{DictFunctions, NGX_DECLINED, NGX_OK, NgxZone, Symbols},
     variables::error_text,
 };
 
@@ -42,9 +42,10 @@ pub fn open_dict(lua: &Lua) -> mlua::Result<()> {
         return Ok(());
     };
     let Some(dict) = dict? else { return Ok(()) };
+    let Ok(functions) = &Symbols::get().dict else { return Ok(()) };
     let userdata = dict.raw_get::<Value>(1)?.to_pointer().cast_mut();
     // SAFETY: this is what ngx_lua keeps of the dict, and passes to this function itself.
-    let zone = unsafe { (Symbols::get().ngx_http_lua_ffi_shdict_udata_to_zone)(userdata) };
+    let zone = unsafe { (functions.ngx_http_lua_ffi_shdict_udata_to_zone)(userdata) };
     if zone.is_null() {
         return Ok(());
     }
@@ -74,8 +75,11 @@ pub fn dict() -> &'static dyn Dict {
 /// Says once that there is no shared dict.
 pub fn warn_without_dict() {
     if ZONES.borrow().is_empty() && !WARNED.replace(true) {
-        let message = "shared data, queues and metrics are kept for each worker alone: \
-            the http block lacks \"lua_shared_dict resty_wasm 10m;\"";
+        let reason = match &Symbols::get().dict {
+            Ok(_) => "the http block lacks \"lua_shared_dict resty_wasm 10m;\"".to_owned(),
+            Err(missing) => format!("this nginx {missing}"),
+        };
+        let message = format!("shared data, queues and metrics are kept for each worker alone: {reason}");
         Nginx.log(None, LogLevel::Warn, message.as_bytes());
     }
 }
@@ -100,6 +104,14 @@ mod operation {
 struct SharedDict;
 
 impl SharedDict {
+    /// Those of ngx_lua: without them there is no zone.
+    fn functions() -> &'static DictFunctions {
+        match &Symbols::get().dict {
+            Ok(functions) => functions,
+            Err(_) => unreachable!("a dict can't be opened without them"),
+        }
+    }
+
     fn zone() -> *mut NgxZone {
         ZONES.borrow().last().copied().unwrap_or(null_mut())
     }
@@ -115,7 +127,7 @@ impl SharedDict {
         // SAFETY: all pointers are valid for the call. Bytes are in the buffer, whose capacity was given, or in memory that
         // ngx_lua has got from malloc and left to its caller.
         unsafe {
-            let result = (Symbols::get().ngx_http_lua_ffi_shdict_get)(
+            let result = (Self::functions().ngx_http_lua_ffi_shdict_get)(
                 Self::zone(),
                 key.as_ptr(),
                 key.len(),
@@ -161,9 +173,9 @@ impl SharedDict {
         let result = unsafe {
             if ttl != 0 {
                 // Counted from nginx's cached time, which is old after a long callback.
-                (Symbols::get().ngx_http_lua_ffi_update_time)();
+                (Self::functions().ngx_http_lua_ffi_update_time)();
             }
-            (Symbols::get().ngx_http_lua_ffi_shdict_store)(
+            (Self::functions().ngx_http_lua_ffi_shdict_store)(
                 Self::zone(),
                 operation,
                 key.as_ptr(),
@@ -214,7 +226,7 @@ impl Dict for SharedDict {
         let (mut number, mut forcible, mut error) = (by, 0, std::ptr::null());
         // SAFETY: all pointers are valid for the call; the key is copied.
         let result = unsafe {
-            (Symbols::get().ngx_http_lua_ffi_shdict_incr)(
+            (Self::functions().ngx_http_lua_ffi_shdict_incr)(
                 Self::zone(),
                 key.as_ptr(),
                 key.len(),
@@ -240,7 +252,7 @@ impl Dict for SharedDict {
 
     fn capacity(&self) -> usize {
         // SAFETY: the zone lives; the function only reads.
-        unsafe { (Symbols::get().ngx_http_lua_ffi_shdict_capacity)(Self::zone()) }
+        unsafe { (Self::functions().ngx_http_lua_ffi_shdict_capacity)(Self::zone()) }
     }
 
     /// ngx_lua lists keys to Lua alone: nothing is known where no Lua code runs.

@@ -8,7 +8,7 @@ use crate::{
         header_lists::{self, Headers},
         log, lua_api,
         request::{Phase, Request},
-        symbols::{FfiStr, FfiTableElement, NGX_DECLINED, NGX_OK, NgxStr, Symbols},
+        symbols::{FfiStr, FfiTableElement, MethodNames, NGX_DECLINED, NGX_OK, NgxStr, Symbols},
         variables::{self, error_text, slice},
     },
     worker,
@@ -450,7 +450,8 @@ fn set_method_name(request: Request, method: &[u8], symbols: &'static Symbols) -
     let flag = unsafe { (symbols.ngx_http_lua_ffi_req_get_method)(request.as_ptr()) };
     let known = KNOWN_METHODS.iter().find(|known| known.flag == flag).unwrap_or(&KNOWN_METHODS[0]);
     let name = request.allocate(method).ok_or("no memory")?;
-    let global = (known.global)(symbols);
+    let names = symbols.methods.as_ref().map_err(|missing| format!("this nginx {missing}"))?;
+    let global = (known.global)(names);
     // SAFETY: nginx has one thread, and reads the global nowhere between the two writes but in set_method.
     let result = unsafe {
         let original = global.read();
@@ -466,13 +467,13 @@ fn set_method_name(request: Request, method: &[u8], symbols: &'static Symbols) -
 struct KnownMethod {
     name: &'static str,
     flag: c_int,
-    global: fn(&Symbols) -> *mut NgxStr,
+    global: fn(&MethodNames) -> *mut NgxStr,
 }
 
 macro_rules! known_methods {
     ($($name:literal $flag:literal $global:ident;)*) => {
         const KNOWN_METHODS: &[KnownMethod] =
-            &[$(KnownMethod { name: $name, flag: $flag, global: |symbols| symbols.$global }),*];
+            &[$(KnownMethod { name: $name, flag: $flag, global: |names| names.$global }),*];
     };
 }
 
