@@ -111,14 +111,24 @@ pub enum TrapKind {
     Exit,
     /// It gave a hostcall what no guest may: see [`Trap`].
     Hostcall,
+    /// The host itself failed in a hostcall: it panicked.
+    Panic,
     /// Anything else: a division by zero, an access outside of its memory.
     Other,
 }
 
 impl TrapKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Deadline, Self::Limit, Self::Stack, Self::Unreachable, Self::Exit, Self::Hostcall, Self::Other];
+    pub const ALL: [Self; 8] = [
+        Self::Deadline,
+        Self::Limit,
+        Self::Stack,
+        Self::Unreachable,
+        Self::Exit,
+        Self::Hostcall,
+        Self::Panic,
+        Self::Other,
+    ];
 
     /// In one word.
     pub fn name(self) -> &'static str {
@@ -129,6 +139,7 @@ impl TrapKind {
             Self::Unreachable => "unreachable",
             Self::Exit => "exit",
             Self::Hostcall => "hostcall",
+            Self::Panic => "panic",
             Self::Other => "other",
         }
     }
@@ -248,6 +259,9 @@ pub enum CallError {
     /// The guest refused: a configuration, or its start.
     #[error("the guest refused")]
     Refused,
+    /// The host panicked: a defect of its own. The guest was in the middle of something, and its instance is gone.
+    #[error("the host panicked: this is a defect of the host, please report it")]
+    Panicked,
     /// The context belongs to an instance that trapped since.
     #[error("the context died with its virtual machine")]
     Gone,

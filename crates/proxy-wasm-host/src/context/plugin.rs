@@ -1,6 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -54,8 +55,8 @@ impl<H: Host> Plugin<H> {
         if self.refusals.borrow_mut().contain(configuration) {
             return Err(CallError::Refused);
         }
-        self.enter(Vm::revive)?;
-        let configured = self.enter(|vm| vm.configure(Arc::from(configuration)));
+        self.enter_contained(Vm::revive)?;
+        let configured = self.enter_contained(|vm| vm.configure(Arc::from(configuration)));
         if matches!(configured, Err(CallError::Refused | CallError::Trapped)) {
             self.refusals.borrow_mut().add(configuration);
         }
@@ -140,7 +141,7 @@ impl<H: Host> Plugin<H> {
     /// # Errors
     /// When the guest traps.
     pub fn on_callout(&self, token: u32, event: callout::Event) -> Result<(), CallError> {
-        self.enter(|vm| vm.on_callout(token, event))
+        self.enter_contained(|vm| vm.on_callout(token, event))
     }
 
     /// What a stream whose last outcome was [`Outcome::Wait`] is to do now.
@@ -148,12 +149,12 @@ impl<H: Host> Plugin<H> {
     /// # Errors
     /// When its context died with the guest.
     pub fn resume(&self, stream_id: u32) -> Result<Outcome, CallError> {
-        self.enter(|vm| vm.resume(stream_id))
+        self.enter_contained(|vm| vm.resume(stream_id))
     }
 
     /// A stream goes on without waiting.
     pub fn stop_waiting(&self, stream_id: u32) {
-        let _ = self.enter(|vm| {
+        let _ = self.enter_contained(|vm| {
             vm.stop_waiting(stream_id);
             Ok(())
         });
@@ -161,7 +162,7 @@ impl<H: Host> Plugin<H> {
 
     /// Ends a stream context: `proxy_on_done`, `proxy_on_log`, `proxy_on_delete`.
     pub fn close_stream(&self, stream_id: u32) {
-        let _ = self.enter(|vm| {
+        let _ = self.enter_contained(|vm| {
             vm.close_stream(stream_id);
             Ok(())
         });
@@ -178,6 +179,11 @@ impl<H: Host> Plugin<H> {
         result
     }
 
+    /// As [`Self::enter`], and a panic goes no further. The callbacks of each request do without: who calls them ends a panic.
+    fn enter_contained<R>(&self, call: impl FnOnce(&mut Vm<H>) -> Result<R, CallError>) -> Result<R, CallError> {
+        catch_unwind(AssertUnwindSafe(|| self.enter(call))).unwrap_or(Err(CallError::Panicked))
+    }
+
     /// Ends the plugin contexts that were released, or that the guest is done with.
     #[cold]
     fn end_contexts(&self, vm: &mut Vm<H>) {
@@ -191,7 +197,7 @@ impl<H: Host> Plugin<H> {
     fn release(&self, id: u32, key: u64, patience: Patience) {
         self.released.borrow_mut().push_back((id, key, patience));
         // Not an error when the guest runs: its call does it at its end.
-        let _ = self.enter(|_| Ok(()));
+        let _ = self.enter_contained(|_| Ok(()));
     }
 }
 
@@ -244,13 +250,13 @@ impl<H: Host> PluginContext<H> {
     /// # Errors
     /// When the guest traps.
     pub fn on_tick(&self) -> Result<(), CallError> {
-        self.plugin.enter(|vm| vm.on_tick(self.id, self.key))
+        self.plugin.enter_contained(|vm| vm.on_tick(self.id, self.key))
     }
 
     /// Runs `proxy_on_queue_ready` for messages that nobody was told of, of queues that the guest has registered; for no more of
     /// them from `until` on.
     pub fn poll_queues(&self, until: Instant) -> QueuePoll {
-        self.plugin.enter(|vm| Ok(vm.poll_queues(self.id, self.key, until))).unwrap_or(QueuePoll::Idle)
+        self.plugin.enter_contained(|vm| Ok(vm.poll_queues(self.id, self.key, until))).unwrap_or(QueuePoll::Idle)
     }
 
     /// Nobody needs the context any more: it ends as soon as its last stream context has ended and the guest is done with it,
@@ -269,7 +275,7 @@ impl<H: Host> PluginContext<H> {
     /// # Errors
     /// When the guest traps.
     pub fn on_foreign_function(&self, function: u32, arguments: &[u8]) -> Result<(), CallError> {
-        self.plugin.enter(|vm| vm.on_foreign_function(self.id, self.key, function, arguments))
+        self.plugin.enter_contained(|vm| vm.on_foreign_function(self.id, self.key, function, arguments))
     }
 }
 

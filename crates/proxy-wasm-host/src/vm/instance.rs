@@ -145,11 +145,9 @@ impl<H: Host> Vm<H> {
     }
 
     fn instantiate(&mut self) -> Result<(), LoadError> {
-        let store = &mut self.store;
-        start_clock(store);
-        store.data().host.guest_runs(true);
-        let instance = self.start_instance();
-        self.store.data().host.guest_runs(false);
+        let entry = Entry::new(self);
+        let instance = entry.vm.start_instance();
+        entry.leave();
         instance
     }
 
@@ -589,7 +587,9 @@ impl<H: Host> Vm<H> {
         stream: Option<H::Stream>,
         callback: impl FnOnce(&Callbacks, &mut Store<State<H>>) -> Option<wasmtime::Result<R>>,
     ) -> Result<Option<R>, CallError> {
-        let Some(callbacks) = &self.callbacks else { return Err(CallError::Gone) };
+        if self.callbacks.is_none() {
+            return Err(CallError::Gone);
+        }
         let state = self.store.data_mut();
         state.callback = name;
         state.current = id;
@@ -600,18 +600,16 @@ impl<H: Host> Vm<H> {
         state.continued = false;
         state.set_bytes = 0;
 
-        start_clock(&mut self.store);
-        self.store.data().host.guest_runs(true);
-        let result = callback(callbacks, &mut self.store).transpose();
+        let entry = Entry::new(self);
+        let result = entry.vm.callbacks.as_ref().and_then(|callbacks| callback(callbacks, &mut entry.vm.store));
+        entry.leave();
+        let result = result.transpose();
         self.calls += u64::from(!matches!(result, Ok(None)));
 
         let state = self.store.data_mut();
-        state.host.guest_runs(false);
         state.effective = id;
         state.flush_stdio();
-        state.current = 0;
-        state.effective = 0;
-        state.stream = None;
+        state.leave();
         result.map_err(|trap| self.end_instance(&trap))
     }
 
@@ -626,6 +624,24 @@ impl<H: Host> Vm<H> {
         self.log_trap(trap);
         self.report_trap(trap);
         CallError::Trapped
+    }
+
+    /// A panic of the host unwinds through the guest: the instance is in the middle of something, for ever.
+    #[cold]
+    fn end_after_panic(&mut self) {
+        self.callbacks = None;
+        let state = self.store.data_mut();
+        state.leave();
+        state.reply = None;
+        state.answer = None;
+        state.body = None;
+        let callback = state.callback;
+        self.forget_callouts();
+        self.log_error(format_args!(
+            "the host panicked while {callback} ran, and ends the instance: this is a defect of the host, please report it"
+        ));
+        let rest = self.count_trap(TrapKind::Panic);
+        self.report_rest(rest);
     }
 
     /// Logs a trap and its backtrace, a message for each line of it. The names in it are the module's: none can begin a message.
@@ -773,6 +789,36 @@ impl<H: Host> Vm<H> {
     /// Logs to the proxy's own log that the plugin was loaded or unloaded.
     pub fn log_info(&self, message: &str) {
         self.store.data().log_host(LogLevel::Info, format_args!("{message}"));
+    }
+}
+
+/// The guest runs: its clock is started, and the proxy makes time pass. Left by [`Self::leave`], or by a panic that unwinds through
+/// it: the guest then stopped in the middle of a hostcall, and its instance ends as by a trap.
+struct Entry<'a, H: Host> {
+    vm: &'a mut Vm<H>,
+}
+
+impl<'a, H: Host> Entry<'a, H> {
+    #[inline]
+    fn new(vm: &'a mut Vm<H>) -> Self {
+        start_clock(&mut vm.store);
+        vm.store.data().host.guest_runs(true);
+        Self { vm }
+    }
+
+    /// The guest has returned, or trapped.
+    #[inline]
+    fn leave(self) {
+        self.vm.store.data().host.guest_runs(false);
+        std::mem::forget(self);
+    }
+}
+
+impl<H: Host> Drop for Entry<'_, H> {
+    #[cold]
+    fn drop(&mut self) {
+        self.vm.store.data().host.guest_runs(false);
+        self.vm.end_after_panic();
     }
 }
 

@@ -109,6 +109,14 @@ impl<H: Host> State<H> {
         }
     }
 
+    /// No context's callback runs any more.
+    #[inline]
+    pub fn leave(&mut self) {
+        self.current = 0;
+        self.effective = 0;
+        self.stream = None;
+    }
+
     /// The stream that hostcalls act on; `None` in a plugin context.
     pub fn effective_stream(&self) -> Option<H::Stream> {
         if self.effective == self.current {

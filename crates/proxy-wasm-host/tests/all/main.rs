@@ -7,6 +7,7 @@ mod hostcalls;
 mod lifecycle;
 mod limits;
 mod load;
+mod panics;
 mod proxy;
 mod queues;
 mod reentry;

@@ -39,6 +39,8 @@ pub struct Proxy {
     pub queue_watches: Arc<Mutex<usize>>,
     /// How often queues were asked to be polled soon.
     pub queue_polls: Arc<Mutex<usize>>,
+    /// How many guests run.
+    pub running: Arc<Mutex<i32>>,
 }
 
 impl Default for Proxy {
@@ -48,6 +50,7 @@ impl Default for Proxy {
             log: Arc::default(),
             hook: Arc::default(),
             ticks: Arc::default(),
+            running: Arc::default(),
             callouts: Arc::default(),
             grpc_messages: Arc::default(),
             wakes: Arc::default(),
@@ -92,7 +95,9 @@ impl Proxy {
 impl Host for Proxy {
     type Stream = Request;
 
+    /// A message "panic" makes it panic: what a defect of the host would do in the middle of a hostcall.
     fn log(&self, stream: Option<&Request>, _: LogLevel, message: &[u8]) {
+        assert_ne!(message, b"panic");
         let message = String::from_utf8_lossy(message).into_owned();
         let hook = self.hook.lock().unwrap().take();
         if let Some(mut hook) = hook {
@@ -101,6 +106,10 @@ impl Host for Proxy {
         }
         let prefix = if stream.is_some() { "stream: " } else { "" };
         self.log.lock().unwrap().push(format!("{prefix}{message}"));
+    }
+
+    fn guest_runs(&self, runs: bool) {
+        *self.running.lock().unwrap() += if runs { 1 } else { -1 };
     }
 
     fn log_level(&self, _: Option<&Request>) -> Option<LogLevel> {
