@@ -36,7 +36,9 @@ my $hostile = <<'_EOC_';
                 end
                 assert(err == "failed to run proxy_on_http_" .. callback, err)
                 local trap = assert(text:match("%[error%][^\n]*failed to call function: (.*)"), text)
-                local causes = trap:match("Caused by:\n(.-)\n\n") or trap
+                -- Each line of it is a message; those after the first are indented.
+                trap = (trap .. "\n0/0/0 "):gsub("\n%d+/%d+/%d+ [%d:]+ %[error%] %d+#%d+: (  )", "\n%1")
+                local causes = trap:match("Caused by:\n(.-)\n%d+/%d+/%d+ ") or trap
                 local rule = causes:match(".*%d: ([^\n]+)") or causes:match("^%s*([^\n]+)")
                 return "trap: " .. (rule or trap):gsub("%d+", "N"):gsub(", but.*", ""):gsub(", client.*", "")
             end
