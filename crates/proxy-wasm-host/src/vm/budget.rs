@@ -1,5 +1,8 @@
 use std::time::{Duration, Instant};
 
+/// What one use counts at most: a machine that stood still meanwhile is not the plugin's doing.
+const LONGEST_USE: Duration = Duration::from_secs(6);
+
 /// A share of each second. What is used beyond it has to be waited for; a second's worth may be used at once.
 pub(crate) struct Budget {
     /// At most a second.
@@ -18,7 +21,7 @@ impl Budget {
     /// The time since `start` was used.
     pub fn spend(&mut self, start: Instant) {
         let now = Instant::now();
-        self.used = self.used_at(now) + now.saturating_duration_since(start);
+        self.used = self.used_at(now) + now.saturating_duration_since(start).min(LONGEST_USE);
         self.since = now;
     }
 
@@ -60,6 +63,13 @@ mod tests {
         assert!(budget.rest().is_some());
         budget.pass(ms(1100));
         assert_eq!(budget.rest(), None);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_not_paid_for() {
+        let mut budget = Budget::new(ms(500));
+        budget.spend(Instant::now() - Duration::from_secs(600));
+        assert!(budget.rest().unwrap() <= ms(11_000));
     }
 
     #[test]
