@@ -25,8 +25,8 @@ pub struct Request {
 /// The bytes that a callback is about.
 pub type Body = NonNull<[u8]>;
 
-// SAFETY: the host crate asks for Send because of its dependencies. nginx runs a request on one thread, and neither the host
-// crate nor this one starts another.
+// SAFETY: the host crate asks for Send because of its dependencies. nginx runs a request on one thread; the one thread that this
+// library starts, the clock of the guests, has no request.
 unsafe impl Send for Request {}
 
 /// The phase that Lua code runs in: a bit of `ngx_http_lua_ffi_get_phase`.
