@@ -214,7 +214,7 @@ join '', map { "get_body call_response 0 100 -> OK $_\n" } 0 .. 9, 0 .. 9
     for n = 1, 150 do
         script = script .. 'request_headers: http_call 127.0.0.1:1980 20000 "" :path=/?body=' .. n .. "\n"
     end
-    local body = one(script)
+    local body = one(script, {callouts_per_request = 150})
     assert(body == "ok", body)
     for n = 1, 150 do
         assert(count("get_body call_response 0 100 %-> OK " .. n .. "\n") == 1, n)
@@ -894,5 +894,20 @@ http_call[a] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 0
 plugin "plugin": proxy_on_request_headers wants 58 bytes of callouts in flight: callout_bytes_in_flight allows 40
 http_call[b] 127.0.0.1:1980 5000 "" :path=/ -> INTERNAL_FAILURE
 http_call[c] 127.0.0.1:1980 5000 "0123456789" :path=/ -> OK 1
+--- no_error_log
+[alert]
+
+
+
+=== TEST 37: callouts_per_request, and without it 64
+--- lua
+    local call = 'request_headers: http_call 127.0.0.1:1980 5000 ""\n'
+    assert(run(call:rep(66), {callouts_in_flight = 1000}) == "ok")
+    assert(run(call:rep(3), {callouts_per_request = 2}) == "ok")
+--- grep_error_log eval: qr/plugin "plugin": .*? wants .*?(?=, client)/
+--- grep_error_log_out
+plugin "plugin": proxy_on_request_headers wants 65 callouts of one request in flight: callouts_per_request allows 64
+plugin "plugin": proxy_on_request_headers wants 65 callouts of one request in flight: callouts_per_request allows 64
+plugin "plugin": proxy_on_request_headers wants 3 callouts of one request in flight: callouts_per_request allows 2
 --- no_error_log
 [alert]

@@ -417,9 +417,10 @@ request_headers: http_call unix:/no/such/socket 1000 ""
 request_headers: return 1
 call_response: set_effective_context $stream
 call_response: http_call unix:/no/such/socket 1000 ""
-    ]])
+    ]], {callout_upstreams = {"unix:/no/such/socket"}})
     local close = open_client("/one")
-    package.loaded.two = configure("configure: http_call unix:/no/such/socket 1000 \"\"\ncall_response: http_call unix:/no/such/socket 1000 \"\"")
+    package.loaded.two = configure("configure: http_call unix:/no/such/socket 1000 \"\"\ncall_response: http_call unix:/no/such/socket 1000 \"\"",
+        {callout_upstreams = {"unix:/no/such/socket"}})
     for _ = 1, 20 do
         local _, answer = open_client("/alive")
         assert(answer() == "alive")

@@ -413,7 +413,8 @@ lua ssl certificate does not match host "example.com"
 --- lua
     call("Unary", "hello", nil, "grpc://127.0.0.1:1990")
     call("Unary", "hello", nil, [["\x0a\x10\x0a\x0e127.0.0.1:1990"]])
-    call("Unary", "hello", nil, "unix:$TEST_NGINX_SOCKETS/grpc.sock")
+    local socket = "unix:$TEST_NGINX_SOCKETS/grpc.sock"
+    call("Unary", "hello", nil, socket, {callout_upstreams = {socket}})
 --- grep_error_log_out
 grpc_message 1: get_body grpc_message 0 100 -> OK hello
 grpc_message 1: get_body grpc_message 0 100 -> OK hello
@@ -445,7 +446,8 @@ request_headers: return 1
 grpc_message: get_body grpc_message 0 100
 grpc_message: resume
 grpc_close: args
-]] .. ("request_headers: grpc_stream 127.0.0.1:1990 test.Echo Bidirectional\nrequest_headers: grpc_send $token 0 one\n"):rep(199))
+]] .. ("request_headers: grpc_stream 127.0.0.1:1990 test.Echo Bidirectional\nrequest_headers: grpc_send $token 0 one\n"):rep(199),
+        {callouts_per_request = 200})
     assert(wasm.on_http_request_headers(ctx))
     wait("get_body grpc_message 0 100 -> OK one", 200)
     assert(count("grpc_close 1: args") == 0)
@@ -461,7 +463,7 @@ grpc_message: get_body grpc_message 0 100
 grpc_message: grpc_send $token 0 more
 grpc_message: grpc_send $token 1 last
 grpc_close: args
-]])
+]], {callouts_per_request = 100})
     assert(wasm.on_http_request_headers(ctx))
     wait("get_body grpc_message 0 100 -> OK last", 100)
     assert(count("get_body grpc_message 0 100 -> OK more") == 100)

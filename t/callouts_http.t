@@ -133,7 +133,7 @@ call_response: get_status
 _EOC_
     }
     $script =~ s/\$RAW/$t::Servers::GARBAGE{raw}/g;
-    $script =~ s/\$TEST_NGINX_SOCKETS/$t::Servers::FOLDER/g;
+    s/\$TEST_NGINX_SOCKETS/$t::Servers::FOLDER/g for $script, $options;
     $block->set_value(config => <<"_EOC_");
     location = /t {
         content_by_lua_block {
@@ -391,6 +391,7 @@ hit with
 --- script
 request_headers: http_call unix:$TEST_NGINX_SOCKETS/http.sock 20000 "" :path=/?body=x
 call_response: get_body call_response 0 100
+--- options: callout_upstreams = {"unix:$TEST_NGINX_SOCKETS/http.sock"}
 --- told
 get_body call_response 0 100 -> OK x
 --- error_log
@@ -621,6 +622,7 @@ http call failed: no resolver defined
 
 === TEST 33: no unix socket
 --- upstream: unix:/nowhere/at/all
+--- options: callout_upstreams = {"unix:/nowhere/at/all"}
 --- told
 args -> OK 1 0 0 0 0
 get_header call_response :dispatch_status -> OK broken connection

@@ -49,7 +49,8 @@ $t::Servers::BACKENDS
 $servers
     init_by_lua_block {
         script = require("script")
-        local options = {callout_http2 = {"127.0.0.1", "unix:$t::Servers::FOLDER/http2.sock"}}
+        local options = {callout_http2 = {"127.0.0.1", "unix:$t::Servers::FOLDER/http2.sock"},
+            callout_upstreams = {"127.0.0.1", "unix:$t::Servers::FOLDER/http2.sock", "unix:$t::Servers::FOLDER/http.sock"}}
         -- A plugin context that asks an upstream for each request, and looks at the answer as `commands` say.
         function asking(upstream, path, commands, request)
             request = request or {}

@@ -89,7 +89,7 @@ impl Embedding {
             escape_invalid_utf8: chosen(2),
             wait_only_when_paused: chosen(3),
             memory_limit: if chosen(4) { 2 << 16 } else { 4 << 16 },
-            callouts_in_flight: if chosen(5) { 2 } else { 1000 },
+            callouts_in_flight: Some(if chosen(5) { 2 } else { 1000 }),
             body_limit: if chosen(6) { 4 } else { 1 << 20 },
             callout_bytes_in_flight: if chosen(7) { 16 } else { 1 << 20 },
             env: vec![("NAME".to_owned(), "value".to_owned())],

@@ -4,6 +4,7 @@
 mod answer;
 mod connections;
 mod request;
+mod reserved;
 mod target;
 
 use std::{
@@ -28,7 +29,7 @@ use request::Prepared;
 pub use request::Server;
 pub use target::Target;
 
-use crate::nginx::{OneThread, Request, Semaphore};
+use crate::nginx::{OneThread, Request, Semaphore, worker_connections};
 
 /// The callouts of a worker process whose end its guests have not been told.
 struct Callouts {
@@ -41,6 +42,9 @@ struct Callouts {
     /// HTTP/2 connections that wait in nginx's pools.
     connections: RefCell<Connections>,
 }
+
+/// `worker_connections` of nginx where nothing is configured.
+const DEFAULT_CONNECTIONS: usize = 512;
 
 static CALLOUTS: OneThread<Callouts> = OneThread::new(Callouts {
     open: RefCell::new(IdMap::with_hasher(BuildHasherDefault::new())),
@@ -134,6 +138,16 @@ pub enum Stage {
     Transfer,
 }
 
+/// How many callouts of all plugins may be in flight in this worker: half of its connections are left for requests.
+fn most_in_flight() -> usize {
+    (worker_connections().unwrap_or(DEFAULT_CONNECTIONS) / 2).max(1)
+}
+
+/// How many callouts of one plugin may be in flight in this worker unless its options say otherwise.
+pub fn default_in_flight() -> usize {
+    (most_in_flight() / 2).max(1)
+}
+
 /// Accepts a callout: Lua is to take it by [`next_new`].
 ///
 /// # Errors
@@ -145,6 +159,14 @@ pub fn start(
     token: u32,
     callout: Callout,
 ) -> Result<(), Refusal> {
+    let limit = most_in_flight();
+    if CALLOUTS.open.borrow().len() >= limit {
+        return Err(Refusal::Failed(format!(
+            "plugin {:?} wants {} callouts in flight in this worker, those of all plugins: half of its worker_connections allow {limit}",
+            options.name,
+            limit + 1
+        )));
+    }
     let prepared = request::prepare(callout, options)?;
     let callout = InFlight {
         plugin_context,

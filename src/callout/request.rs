@@ -75,7 +75,7 @@ pub fn prepare(callout: Callout, options: &Options) -> Result<Prepared, Refusal>
 }
 
 fn prepare_http(call: HttpCall, options: &Options) -> Result<Prepared, Refusal> {
-    let target = parse_target("http", &call.upstream)?;
+    let target = parse_target("http", &call.upstream, options)?;
     let pseudo = |name: &[u8]| call.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice());
     let host =
         || call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host")).map(|(_, value)| value.as_slice());
@@ -118,7 +118,7 @@ fn prepare_http(call: HttpCall, options: &Options) -> Result<Prepared, Refusal> 
 }
 
 fn prepare_grpc(call: GrpcCall, options: &Options) -> Result<Prepared, Refusal> {
-    let target = parse_target("grpc", &call.upstream)?;
+    let target = parse_target("grpc", &call.upstream, options)?;
     let scheme = if call.is_encrypted == Some(true) { "https" } else { "http" };
     let authority = call.authority.as_deref().unwrap_or_else(|| default_authority(&target, &call.upstream));
     let metadata: Vec<(&[u8], &[u8])> = call.metadata.iter().map(|(name, value)| (&name[..], &value[..])).collect();
@@ -149,11 +149,18 @@ fn bad_argument(error: impl std::fmt::Display) -> Refusal {
     Refusal::BadArgument(error.to_string())
 }
 
-fn parse_target(kind: &str, upstream: &[u8]) -> Result<Target, Refusal> {
-    Target::parse(upstream).ok_or_else(|| {
-        let upstream = String::from_utf8_lossy(upstream);
-        Refusal::BadArgument(format!("{kind} call gets invalid host: {upstream}"))
-    })
+fn parse_target(kind: &str, upstream: &[u8], options: &Options) -> Result<Target, Refusal> {
+    let named = || String::from_utf8_lossy(upstream);
+    let target = Target::parse(upstream)
+        .ok_or_else(|| Refusal::BadArgument(format!("{kind} call gets invalid host: {}", named())))?;
+    if options.callout_upstreams.is_none() && target.is_reserved() {
+        return Err(Refusal::Failed(format!(
+            "plugin {:?} may not ask {:?}: a unix socket, a link-local address or a metadata service has to be named by callout_upstreams",
+            options.name,
+            named()
+        )));
+    }
+    Ok(target)
 }
 
 fn default_authority<'a>(target: &Target, upstream: &'a [u8]) -> &'a [u8] {

@@ -177,8 +177,9 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
         }
     }
     options.wait_only_when_paused = given.get::<Option<bool>>("wait_only_when_paused")?.unwrap_or_default();
-    if let Some(most) = given.get::<Option<usize>>("callouts_in_flight")? {
-        options.callouts_in_flight = most;
+    options.callouts_in_flight = given.get::<Option<usize>>("callouts_in_flight")?;
+    if let Some(most) = given.get::<Option<usize>>("callouts_per_request")? {
+        options.callouts_per_request = most;
     }
     if let Some(most) = given.get::<Option<usize>>("callout_bytes_in_flight")? {
         options.callout_bytes_in_flight = most;

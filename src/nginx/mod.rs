@@ -23,7 +23,7 @@ pub use headers::framing::Framing;
 pub use log::{error as log_error, escape_control};
 pub use lua_api::{caller, has_caller, set_lua_function, with_caller, without_caller};
 pub use one_thread::OneThread;
-pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_number};
+pub use process::{lua_goes_on, process_goes_on, process_has_ended, worker_connections, worker_number};
 pub use properties::Properties;
 pub use request::{Phase, Request};
 pub use semaphore::{LuaLives, Semaphore};
@@ -71,7 +71,11 @@ impl Host for Nginx {
 
     #[inline]
     fn guest_runs(&self, runs: bool) {
-        if runs { ticker::guest_begins(worker::ticker) } else { ticker::guest_ends() }
+        if runs {
+            ticker::guest_begins(worker::ticker)
+        } else {
+            ticker::guest_ends()
+        }
     }
 
     fn start_callout(
@@ -83,6 +87,10 @@ impl Host for Nginx {
         callout: Callout,
     ) -> Result<(), Refusal> {
         worker::start_callout(stream, plugin_context, options, token, callout)
+    }
+
+    fn callouts_in_flight(&self) -> usize {
+        callout::default_in_flight()
     }
 
     fn unsent_grpc_bytes(&self, token: u32) -> usize {

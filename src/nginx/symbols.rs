@@ -49,6 +49,13 @@ pub struct NgxCleanup {
     pub next: *mut NgxCleanup,
 }
 
+/// The beginning of `ngx_module_t`.
+#[repr(C)]
+pub struct NgxModule {
+    pub ctx_index: usize,
+    pub index: usize,
+}
+
 /// `ngx_shm_zone_t`, never looked into.
 #[repr(C)]
 pub struct NgxZone {
@@ -229,6 +236,16 @@ symbols! {
     }
 }
 
+symbols! {
+    /// Where `worker_connections` are.
+    EventModules {
+        "nginx" {
+            ngx_events_module: *const NgxModule;
+            ngx_event_core_module: *const NgxModule;
+        }
+    }
+}
+
 /// Everything that is used of nginx and ngx_lua, resolved once.
 pub struct Symbols {
     needed: Needed,
@@ -236,6 +253,8 @@ pub struct Symbols {
     pub dict: Result<DictFunctions, MissingSymbols>,
     /// Without them a plugin can set no method that ngx_lua does not know.
     pub methods: Result<MethodNames, MissingSymbols>,
+    /// Without them a worker is taken to have as many connections as where nothing is configured.
+    pub event_modules: Result<EventModules, MissingSymbols>,
 }
 
 impl Deref for Symbols {
@@ -254,8 +273,14 @@ static SYMBOLS: OnceCell<Symbols> = OnceCell::new();
 /// # Errors
 /// When one is missing that is needed: those are named with what has them.
 pub fn load() -> Result<(), MissingSymbols> {
-    let resolve =
-        || Ok(Symbols { needed: Needed::resolve()?, dict: DictFunctions::resolve(), methods: MethodNames::resolve() });
+    let resolve = || {
+        Ok(Symbols {
+            needed: Needed::resolve()?,
+            dict: DictFunctions::resolve(),
+            methods: MethodNames::resolve(),
+            event_modules: EventModules::resolve(),
+        })
+    };
     SYMBOLS.get_or_try_init(resolve).map(drop)
 }
 

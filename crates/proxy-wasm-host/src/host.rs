@@ -51,6 +51,11 @@ pub trait Host: Clone + Send + Sync + 'static {
         callout: Callout,
     ) -> Result<(), Refusal>;
 
+    /// How many callouts of one plugin may be in flight at once unless its options say so.
+    fn callouts_in_flight(&self) -> usize {
+        256
+    }
+
     /// Sends a message on a gRPC stream, if there is one; with `is_last` there will be no other.
     fn send_grpc_message(&self, token: u32, message: Option<&[u8]>, is_last: bool);
 

@@ -110,6 +110,10 @@ local function find_upstream(native, token)
     if name then
         node, err = apisix.upstream_node(name)
     end
+    -- No host is called by a number alone: resolvers and the C library take it for an address.
+    if name and not node and not err and find(name, "^%d+$") then
+        err = "no resolver is asked for " .. name .. ": it is no upstream's id"
+    end
     if err then
         native.fail_callout(token, "connect", err)
         return false

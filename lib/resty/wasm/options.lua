@@ -58,6 +58,7 @@ local KNOWN = {
     table_limit = {"an integer, at least 1", is_limit},
     header_limit = {"a number of bytes, at least 1", is_limit},
     callouts_in_flight = {"an integer, at least 1", is_limit},
+    callouts_per_request = {"an integer, at least 1", is_limit},
     callout_bytes_in_flight = {"a number of bytes, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_limit = {"a number of bytes, at least 1", is_limit},
@@ -123,10 +124,13 @@ end
 -- 503; or the request goes on as if the plugin were not there. Default "closed".
 -- `env` list of strings: the environment variables that the plugin sees; default none.
 -- `callout_upstreams` list of strings: whom the plugin may ask: upstreams as it names them (`auth.example.com:8080`), hosts
--- (`auth.example.com`), or all hosts of a domain (`*.example.com`); default everyone.
+-- (`auth.example.com`), or all hosts of a domain (`*.example.com`); default everyone but unix sockets, link-local addresses and
+-- metadata services.
 -- `callout_http2` list of strings, of the same kind: who is asked in HTTP/2, also by HTTP calls; default nobody.
 -- `callout_response_size` number: how many bytes the body of an answer, or one gRPC message, may have; default 64 MiB.
--- `callouts_in_flight` number: how many callouts the plugin may have at once, in each worker; default 10000.
+-- `callouts_in_flight` number: how many callouts the plugin may have at once, in each worker; default a quarter of
+-- `worker_connections`. All plugins together have half of them at most.
+-- `callouts_per_request` number: how many of these may have been made for one request; default 64.
 -- `callout_bytes_in_flight` number: how many bytes of headers, bodies and messages they may have that are not sent, together;
 -- default 256 MiB. A callout that wants more is not made.
 -- `wait_only_when_paused` boolean: a request goes on at once when the plugin did not pause it, and its HTTP calls go on by

@@ -42,13 +42,15 @@ pub struct Options {
     /// A request goes on without the answers of its HTTP calls unless the guest has paused it. Else it waits for them, as with
     /// wasm-nginx-module.
     pub wait_only_when_paused: bool,
-    /// How many callouts of the plugin may be in flight at once in this process.
-    pub callouts_in_flight: usize,
+    /// How many callouts of the plugin may be in flight at once in this process; `None` for as many as the proxy gives a plugin.
+    pub callouts_in_flight: Option<usize>,
+    /// How many of them may have been made for one stream context.
+    pub callouts_per_request: usize,
     /// How many bytes of headers, bodies and messages they may hold that are not sent.
     pub callout_bytes_in_flight: usize,
     /// How many bytes an answer may have: its body or one gRPC message.
     pub callout_response_size: usize,
-    /// Whom the plugin may ask; `None` for everyone.
+    /// Whom the plugin may ask; `None` for everyone whom the proxy does not reserve.
     pub callout_upstreams: Option<Upstreams>,
     /// Who is asked in HTTP/2, also by HTTP calls.
     pub callout_http2: Upstreams,
@@ -74,7 +76,8 @@ impl Default for Options {
             fail_open: false,
             env: Vec::new(),
             wait_only_when_paused: false,
-            callouts_in_flight: 10_000,
+            callouts_in_flight: None,
+            callouts_per_request: 64,
             callout_bytes_in_flight: 256 << 20,
             callout_response_size: 64 << 20,
             callout_upstreams: None,

@@ -26,13 +26,13 @@ impl<H: Host> State<H> {
                 "a callout needs a context: there is none while the module starts".to_owned(),
             ));
         };
-        self.check_limits(&callout)?;
-
-        let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
         let owner = match &self.answer {
             Some(answer) => answer.stream,
             None => Some(self.current).filter(|id| self.contexts.streams.contains_key(id)),
         };
+        self.check_limits(&callout, owner)?;
+
+        let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
         let stream = owner.and_then(|id| self.contexts.streams.get(&id)).map(|entry| entry.stream.clone());
         let (kind, upstream) = (callout.kind(), String::from_utf8_lossy(callout.upstream()).into_owned());
         self.host.start_callout(stream.as_ref(), key, &self.options, token, callout)?;
@@ -77,16 +77,20 @@ impl<H: Host> State<H> {
         false
     }
 
-    fn check_limits(&self, callout: &Callout) -> Result<(), Refusal> {
-        let Self { options, contexts, callback, .. } = self;
+    fn check_limits(&self, callout: &Callout, owner: Option<u32>) -> Result<(), Refusal> {
+        let Self { options, contexts, callback, host, .. } = self;
         let name = &options.name;
-        let limit = options.callouts_in_flight;
-        if contexts.callouts.len() >= limit {
-            let message = format!(
-                "plugin {name:?}: {callback} wants {} callouts in flight: callouts_in_flight allows {limit}",
-                limit + 1
-            );
-            return Err(Refusal::Failed(message));
+        let in_flight = options.callouts_in_flight.unwrap_or_else(|| host.callouts_in_flight());
+        let of_stream = owner.and_then(|id| contexts.streams.get(&id)).map_or(0, |entry| entry.callouts);
+        for (count, limit, option, what) in [
+            (contexts.callouts.len(), in_flight, "callouts_in_flight", "callouts in flight"),
+            (of_stream, options.callouts_per_request, "callouts_per_request", "callouts of one request in flight"),
+        ] {
+            if count >= limit {
+                let desired = count + 1;
+                let message = format!("plugin {name:?}: {callback} wants {desired} {what}: {option} allows {limit}");
+                return Err(Refusal::Failed(message));
+            }
         }
         if options.callout_upstreams.as_ref().is_some_and(|upstreams| !upstreams.contains(callout.upstream())) {
             let upstream = String::from_utf8_lossy(callout.upstream());

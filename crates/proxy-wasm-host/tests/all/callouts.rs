@@ -344,11 +344,25 @@ fn a_trap_forgets_the_callouts_of_the_instance_and_wakes_who_waits() {
 
 #[test]
 fn no_more_callouts_are_in_flight_than_the_limit_allows() {
-    let options = Options { callouts_in_flight: 1, ..Options::new("a plugin") };
+    let options = Options { callouts_in_flight: Some(1), ..Options::new("a plugin") };
     let running = Running::with(options, &[CALL_TWICE_AND_PAUSE, &on_response("(call $http)")]);
     assert_eq!(running.on_request_headers(), Outcome::Wait);
     assert!(running.proxy.logged(
         "plugin \"a plugin\": proxy_on_request_headers wants 2 callouts in flight: callouts_in_flight allows 1"
+    ));
+    assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
+    running.answer().unwrap();
+    assert_eq!(running.said(), "r", "there is room again");
+    assert_eq!(running.proxy.tokens().len(), 1);
+}
+
+#[test]
+fn no_more_callouts_of_a_request_are_in_flight_than_the_limit_allows() {
+    let options = Options { callouts_per_request: 1, ..Options::new("a plugin") };
+    let running = Running::with(options, &[CALL_TWICE_AND_PAUSE, &on_response("(call $http)")]);
+    assert_eq!(running.on_request_headers(), Outcome::Wait);
+    assert!(running.proxy.logged(
+        "plugin \"a plugin\": proxy_on_request_headers wants 2 callouts of one request in flight: callouts_per_request allows 1"
     ));
     assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
     running.answer().unwrap();
