@@ -170,6 +170,9 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     if let Some(limit) = given.get::<Option<usize>>("header_limit")? {
         options.header_limit = limit;
     }
+    if let Some(limit) = given.get::<Option<usize>>("pool_limit")? {
+        options.pool_limit = limit;
+    }
     options.fail_open = given.get::<Option<LuaString>>("fail")?.is_some_and(|policy| policy.as_bytes() == b"open");
     for name in given.get::<Option<Vec<String>>>("env")?.unwrap_or_default() {
         if let Ok(value) = std::env::var(&name) {

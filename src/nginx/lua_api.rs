@@ -117,6 +117,7 @@ pub fn call(name: &str, arguments: &[Argument<'_>]) -> Result<Option<Vec<u8>>, S
             check_length("an argument", bytes)?;
         }
     }
+    super::variables::forget_readings();
     let mut call = Call { name, arguments, result: Ok(None) };
     // SAFETY: with_caller's contract. lua_cpcall catches what run_call raises, and leaves a message when it returns an error; the
     // call lives until it returns.

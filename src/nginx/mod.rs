@@ -76,6 +76,12 @@ impl Host for Nginx {
         } else {
             ticker::guest_ends()
         }
+        variables::forget_readings();
+    }
+
+    #[inline]
+    fn kept_bytes(&self) -> usize {
+        variables::kept()
     }
 
     fn start_callout(

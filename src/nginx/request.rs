@@ -222,6 +222,7 @@ impl Stream for Request {
     }
 
     fn change_header(&self, map: HeaderMap, name: &[u8], change: HeaderChange<'_>) {
+        variables::forget_readings();
         match map {
             HeaderMap::RequestHeaders => request::change(*self, name, change),
             HeaderMap::ResponseHeaders => response::change(*self, name, change),

@@ -88,7 +88,7 @@ fn sleep_until(time: Instant) -> Instant {
     if now.duration_since(time) < TICK { time } else { now }
 }
 
-fn runs() -> bool {
+pub fn runs() -> bool {
     RUNNING.load(Ordering::Relaxed) > 0
 }
 

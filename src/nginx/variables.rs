@@ -1,16 +1,83 @@
 //! nginx variables.
 
-use std::ffi::{CStr, c_int, c_uchar};
+use std::{
+    cell::{Cell, RefCell},
+    ffi::{CStr, c_int, c_uchar},
+};
 
 use smallvec::{SmallVec, smallvec};
 
 use super::{
+    one_thread::OneThread,
     request::Request,
     symbols::{NGX_OK, Symbols},
+    ticker,
 };
 
 /// Where ngx_lua puts a name in lower case: as long as the name.
 type Lowercase = SmallVec<[c_uchar; 64]>;
+
+/// How many readings are remembered at once, of names of at most [`LONGEST_REMEMBERED`] bytes.
+const MOST_REMEMBERED: usize = 64;
+const LONGEST_REMEMBERED: usize = 128;
+
+/// What nginx may take of a request's pool for a reading beside the value: a variable that no configuration uses has
+/// an `ngx_http_variable_value_t` made for each.
+const PER_READING: usize = 32;
+
+/// A variable as it was read: evaluating it anew may take memory of the request's pool each time.
+struct Reading {
+    request: usize,
+    name: SmallVec<[u8; 32]>,
+    /// In the request's pool, or where it lives longer. It is looked at while the callback runs that has read it.
+    value: Option<(*const c_uchar, usize)>,
+}
+
+struct Readings {
+    /// Of the callback that runs.
+    remembered: RefCell<Vec<Reading>>,
+    /// The bytes that all readings may have taken of pools; wraps.
+    kept: Cell<usize>,
+}
+
+static READINGS: OneThread<Readings> =
+    OneThread::new(Readings { remembered: RefCell::new(Vec::new()), kept: Cell::new(0) });
+
+/// As [`get`], for a guest: in one callback a variable is evaluated once, until something changes.
+pub fn read<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
+    if !ticker::runs() {
+        return get(request, name);
+    }
+    let mut remembered = READINGS.remembered.borrow_mut();
+    if let Some(reading) = remembered.iter().find(|reading| reading.request == request.key() && *reading.name == *name)
+    {
+        // SAFETY: the callback that has read it, and with it the request, goes on: else it were forgotten.
+        return reading.value.map(|(data, size)| unsafe { slice(data, size) });
+    }
+    let value = get(request, name);
+    let size = value.map_or(0, <[u8]>::len);
+    READINGS.kept.set(READINGS.kept.get().wrapping_add(PER_READING + size));
+    if remembered.len() < MOST_REMEMBERED && name.len() <= LONGEST_REMEMBERED {
+        let value = value.map(|value| (value.as_ptr(), size));
+        remembered.push(Reading { request: request.key(), name: name.into(), value });
+    }
+    value
+}
+
+/// Nothing that was read is known any more: a callback begins or ends, or something has changed.
+#[inline]
+pub fn forget_readings() {
+    let mut remembered = READINGS.remembered.borrow_mut();
+    if !remembered.is_empty() {
+        remembered.clear();
+    }
+}
+
+/// How many bytes of pools the readings of guests may have taken since the process began; wraps.
+#[inline]
+pub fn kept() -> usize {
+    READINGS.kept.get()
+}
 
 /// The value of a variable; `None` when there is none of the name, or it has no value.
 pub fn get<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
@@ -51,6 +118,7 @@ pub fn set(request: Request, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     const BEFORE_NAME: &[u8] = b"variable \"";
     const UNKNOWN: &[u8] = b"\" not found for writing";
 
+    forget_readings();
     let mut lowercase: Lowercase = smallvec![0; name.len().max(1)];
     // The message has the name in it.
     let mut message: SmallVec<[c_uchar; 256]> = smallvec![0; name.len() + 192];

@@ -76,6 +76,14 @@ pub enum Trap {
         /// In bytes.
         limit: usize,
     },
+    /// The proxy would keep more for a stream until it ends than it may.
+    #[error("pool_limit allows {limit} bytes that are kept until the end of a request, the guest wants {desired}")]
+    PoolLimit {
+        /// In bytes.
+        desired: usize,
+        /// In bytes.
+        limit: usize,
+    },
     /// The module exports no memory, so that no hostcall can read an argument.
     #[error("the guest exports no memory")]
     NoMemory,
@@ -91,6 +99,7 @@ impl Trap {
                 | Self::BodyLimit { .. }
                 | Self::NameLimit { .. }
                 | Self::HeaderLimit { .. }
+                | Self::PoolLimit { .. }
                 | Self::MalformedPairs(MalformedPairs::Size { .. } | MalformedPairs::Count { .. })
         )
     }

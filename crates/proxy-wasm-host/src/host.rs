@@ -73,6 +73,11 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// [`TICK`](crate::vm::TICK). Without that no callback has a deadline.
     fn guest_runs(&self, _runs: bool) {}
 
+    /// How many bytes the proxy has kept for what guests read, each until a stream ends, since the process began; wraps.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
     /// What plugins share is kept here.
     fn dict(&self) -> &dyn Dict;
 

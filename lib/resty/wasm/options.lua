@@ -57,6 +57,7 @@ local KNOWN = {
     end},
     table_limit = {"an integer, at least 1", is_limit},
     header_limit = {"a number of bytes, at least 1", is_limit},
+    pool_limit = {"a number of bytes, at least 1", is_limit},
     callouts_in_flight = {"an integer, at least 1", is_limit},
     callouts_per_request = {"an integer, at least 1", is_limit},
     callout_bytes_in_flight = {"a number of bytes, at least 1", is_limit},
@@ -113,6 +114,8 @@ end
 -- `table_limit` number: how many elements its tables may have in all; default 1048576.
 -- `header_limit` number: how many bytes of headers and properties a callback may set, where each counts 32 bytes more than its name
 -- and its value; default 4 MiB.
+-- `pool_limit` number: how many bytes nginx may keep until a request ends for what the plugin reads and sets in it: variables, headers
+-- and properties, counted likewise; default 64 MiB.
 -- `body_limit` number: how many bytes of a response body the plugin may hold back by Pause; more go on. Also how long it may make
 -- a body, or a local reply; with more it traps. Default 64 MiB.
 -- `log_rate` number: how many messages it may log in a second, in each worker; default 10000. A long one counts as several. The log

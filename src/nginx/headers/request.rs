@@ -90,7 +90,7 @@ pub fn get_by_variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, 
 
 /// How long nginx takes the body to be, as text: what the client declared, or how much of it there was.
 pub fn content_length(request: &Request) -> Option<&[u8]> {
-    in_list(request, b"content-length").or_else(|| variables::get(request, b"content_length"))
+    in_list(request, b"content-length").or_else(|| variables::read(request, b"content_length"))
 }
 
 /// Changes a header. `:path`, `:method` and `:authority` can be replaced; errors are those of wasm-nginx-module.
@@ -216,7 +216,7 @@ fn bytes<'a>(text: FfiStr) -> &'a [u8] {
 /// The value of a pseudo-header, by its name in lower case.
 fn pseudo<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     match name {
-        b":scheme" => variables::get(request, b"scheme").map(Cow::from),
+        b":scheme" => variables::read(request, b"scheme").map(Cow::from),
         b":path" => path(request),
         b":method" => method(request).map(Cow::from),
         b":authority" => authority(request).map(Cow::from),
@@ -226,7 +226,7 @@ fn pseudo<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
 
 /// The host by which nginx routes, with its port: that of the Host header, unless the request's target names another.
 fn authority(request: &Request) -> Option<&[u8]> {
-    let routed = variables::get(request, b"host")?;
+    let routed = variables::read(request, b"host")?;
     let is_routed = |authority: &&[u8]| host_of(authority).eq_ignore_ascii_case(routed);
     let header = in_list(request, b"host");
     header.filter(is_routed).or_else(|| {
@@ -248,7 +248,7 @@ fn host_of(authority: &[u8]) -> &[u8] {
 
 /// The authority of a target in absolute form: `GET http://host:port/ HTTP/1.1`.
 fn target_authority(request: &Request) -> Option<&[u8]> {
-    let target = variables::get(request, b"request")?.split(|byte| *byte == b' ').nth(1)?;
+    let target = variables::read(request, b"request")?.split(|byte| *byte == b' ').nth(1)?;
     let start = memchr::memmem::find(target, b"://").filter(|at| !target[..*at].contains(&b'/'))? + 3;
     target[start..].split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()
 }
@@ -259,13 +259,13 @@ fn path(request: &Request) -> Option<Cow<'_, [u8]>> {
         Some(path) => Some(Cow::Owned(path)),
         // nginx gives a subrequest the target of its parent.
         None if request.is_subrequest() => subrequest_path(request).map(Cow::Owned),
-        None => variables::get(request, b"request_uri").map(Cow::from),
+        None => variables::read(request, b"request_uri").map(Cow::from),
     }
 }
 
 fn subrequest_path(request: &Request) -> Option<Vec<u8>> {
-    let mut path = escape(variables::get(request, b"uri")?);
-    if let Some(query) = variables::get(request, b"args").filter(|query| !query.is_empty()) {
+    let mut path = escape(variables::read(request, b"uri")?);
+    if let Some(query) = variables::read(request, b"args").filter(|query| !query.is_empty()) {
         path.push(b'?');
         path.extend_from_slice(query);
     }

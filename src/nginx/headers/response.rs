@@ -64,9 +64,9 @@ fn kept_apart(request: &Request, length: Length) -> impl Iterator<Item = (&'stat
             (b"content-length", Length::Removed) => return None,
             (b"transfer-encoding", _) if !are_known => return None,
             (b"connection", _) if request.is_unanswered() => return None,
-            (b"connection" | b"transfer-encoding", _) => Cow::from(variables::get(request, variable)?),
+            (b"connection" | b"transfer-encoding", _) => Cow::from(variables::read(request, variable)?),
             // At the request's end, and after ngx.exec, ngx_lua has no context for it.
-            (name, _) => Cow::from(find(*request, name).unwrap_or_else(|_| variables::get(request, variable))?),
+            (name, _) => Cow::from(find(*request, name).unwrap_or_else(|_| variables::read(request, variable))?),
         };
         let is_edited = framing::is_length_of_response(name) && length != Length::Told;
         let is_listed = !is_edited && list(*request).any(has_name(name));

@@ -56,7 +56,7 @@ fn variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
         b"content_length" => headers::request::content_length(request).map(Cow::from),
         [b'h', b't', b't', b'p', b'_', name @ ..] => headers::request::get_by_variable(request, name),
         [b's', b'e', b'n', b't', b'_', b'h', b't', b't', b'p', b'_', name @ ..] => response_header(name),
-        _ => variables::get(request, name).map(Cow::from),
+        _ => variables::read(request, name).map(Cow::from),
     }
 }
 
@@ -95,7 +95,7 @@ fn invalid_byte(name: &[u8], value: &[u8]) -> Option<u8> {
 /// Refuses a value, if there is a variable of the name: anything else is the plugins' own.
 fn refuse(request: Request, name: &[u8], byte: u8) -> Result<(), variables::Refused> {
     // One without a value may be there nevertheless, and nothing is lost if it gets an empty one.
-    if variables::get(&request, name).is_none() {
+    if variables::read(&request, name).is_none() {
         variables::set(request, name, b"")?;
     }
     let reason = format!("variable \"{}\" can't be set: invalid char \"{byte}\"", name.escape_ascii());
@@ -161,7 +161,7 @@ fn attribute_value<'a>(request: &'a Request, attribute: &Attribute, member: Opti
 
 /// The value of a variable that is not empty.
 fn text<'a>(request: &'a Request, variable: &str) -> Option<&'a [u8]> {
-    variables::get(request, variable.as_bytes()).filter(|value| !value.is_empty())
+    variables::read(request, variable.as_bytes()).filter(|value| !value.is_empty())
 }
 
 /// The value that nginx wrote out as text.

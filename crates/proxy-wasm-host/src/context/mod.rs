@@ -90,6 +90,8 @@ pub(crate) struct StreamEntry<S> {
     pub generation: u32,
     /// What the guest holds back of the response body.
     pub held: Vec<u8>,
+    /// How many bytes the proxy keeps until its end for what the guest has read and set.
+    pub kept: usize,
     /// How many callouts are in flight that were made for it.
     pub callouts: usize,
     /// How many of them are HTTP calls.
@@ -164,6 +166,7 @@ impl<S> Contexts<S> {
             stream,
             generation,
             held: Vec::new(),
+            kept: 0,
             callouts: 0,
             http_calls: 0,
             waiting: Waiting::No,

@@ -29,6 +29,9 @@ pub struct Options {
     /// How many bytes of headers and properties one callback may set: names and values, and 32 more for each, as HTTP/2 counts
     /// them (RFC 9113 §6.5.2).
     pub header_limit: usize,
+    /// How many bytes the proxy may keep until a stream ends for what the plugin reads and sets in its callbacks: headers and
+    /// properties, counted as by `header_limit`.
+    pub pool_limit: usize,
     /// The hostcalls that the plugin may make.
     pub capabilities: Capabilities,
     /// How many messages the plugin may log in a second, in this process.
@@ -70,6 +73,7 @@ impl Default for Options {
             memory_limit: 256 << 20,
             table_limit: 1 << 20,
             header_limit: 4 << 20,
+            pool_limit: 64 << 20,
             capabilities: Capabilities::default(),
             log_rate: 10_000,
             body_limit: 64 << 20,

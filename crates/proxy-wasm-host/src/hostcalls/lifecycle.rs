@@ -17,7 +17,8 @@ pub fn set_effective_context<H: Host>(call: &mut Call<'_, H>, context: u32) -> O
     if !state.contexts.contains(context) {
         return Err(Status::BadArgument.into());
     }
-    state.effective = context;
+    state.note_kept();
+    state.act_on(context);
     Ok(())
 }
 

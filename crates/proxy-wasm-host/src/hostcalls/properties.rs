@@ -23,6 +23,7 @@ pub fn get_property<H: Host>(
         return call.return_bytes(value.as_bytes(), pointer_out, size_out);
     }
     let value = stream.as_ref().and_then(|stream| stream.property(path)).ok_or(Status::NotFound)?;
+    call.state().check_kept()?;
     let size = value.encoded_len().ok_or(Status::SerializationFailure)?;
     call.return_with(size, pointer_out, size_out, |out| value.encode(out))
 }

@@ -593,7 +593,7 @@ impl<H: Host> Vm<H> {
         let state = self.store.data_mut();
         state.callback = name;
         state.current = id;
-        state.effective = id;
+        state.act_on(id);
         state.stream = stream;
         state.reply = None;
         state.close = false;
@@ -607,6 +607,7 @@ impl<H: Host> Vm<H> {
         self.calls += u64::from(!matches!(result, Ok(None)));
 
         let state = self.store.data_mut();
+        state.note_kept();
         state.effective = id;
         state.flush_stdio();
         state.leave();

@@ -63,6 +63,8 @@ pub(crate) struct State<H: Host> {
     pub log_rate: LogRate,
     /// How many bytes of headers and properties the callback that runs, or ran last, has set.
     pub set_bytes: usize,
+    /// [`Host::kept_bytes`] less what is kept for the stream that hostcalls act on; wraps.
+    pub kept_before: usize,
     pub clock: Clock,
     pub limiter: Limiter,
     pub shared_data: SharedData,
@@ -78,6 +80,7 @@ impl<H: Host> State<H> {
             denied: Vec::new(),
             log_rate: LogRate::new(options.log_rate),
             set_bytes: 0,
+            kept_before: 0,
             clock: Clock::new(&options, ticks),
             limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
@@ -146,7 +149,35 @@ impl<H: Host> State<H> {
             return Err(Trap::HeaderLimit { desired, limit });
         }
         self.set_bytes = desired;
-        Ok(())
+        self.kept_before = self.kept_before.wrapping_sub(bytes + 32 * count);
+        self.check_kept()
+    }
+
+    /// # Errors
+    /// When the proxy keeps more than it may for the stream that hostcalls act on.
+    #[inline]
+    pub fn check_kept(&self) -> Result<(), Trap> {
+        let (desired, limit) = (self.kept(), self.options.pool_limit);
+        if desired > limit { Err(Trap::PoolLimit { desired, limit }) } else { Ok(()) }
+    }
+
+    /// Hostcalls act on the context `id` from now on.
+    pub fn act_on(&mut self, id: u32) {
+        self.effective = id;
+        let kept = self.contexts.streams.get(&id).map_or(0, |entry| entry.kept);
+        self.kept_before = self.host.kept_bytes().wrapping_sub(kept);
+    }
+
+    /// Notes what is kept for the stream that hostcalls have acted on.
+    pub fn note_kept(&mut self) {
+        let kept = self.kept();
+        if let Some(entry) = self.contexts.streams.get_mut(&self.effective) {
+            entry.kept = kept;
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.host.kept_bytes().wrapping_sub(self.kept_before)
     }
 
     /// Has the stream that hostcalls act on, which is not the current one, end with `outcome`. Returns whether it waits, so that

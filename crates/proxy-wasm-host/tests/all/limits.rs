@@ -145,6 +145,16 @@ fn of_what_a_callback_sets() {
 }
 
 #[test]
+fn of_what_all_callbacks_of_a_stream_set() {
+    let set = "(drop (call $set_property (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 968)))";
+    let options = Options { pool_limit: 2500, ..Options::new("a plugin") };
+    assert_eq!(logged_by_calls(options.clone(), set, 2), NOTHING);
+    let line = "pool_limit allows 2500 bytes that are kept until the end of a request, the guest wants 3000";
+    let logged = logged_by_calls(options, set, 3);
+    assert!(logged.last().unwrap().ends_with(line), "{logged:?}");
+}
+
+#[test]
 fn are_those_that_the_plugin_was_loaded_with() {
     let options = Options { table_limit: 5, header_limit: 100, ..Options::new("a plugin") };
     let table = logged_by(options.clone(), "(drop (table.grow 0 (ref.null func) (i32.const 3)))");
