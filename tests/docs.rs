@@ -4,7 +4,7 @@
 #[path = "../src/nginx/properties/table.rs"]
 mod attributes;
 
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 use proxy_wasm_host::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
 
@@ -122,9 +122,29 @@ fn headers(map: Headers) -> &'static str {
     }
 }
 
+/// A file of the repository.
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn docs_limits_has_a_row_for_each_option_of_load() {
+    let options = read("lib/resty/wasm/options.lua");
+    let (_, known) = options.split_once("local KNOWN = {\n").unwrap();
+    let (known, _) = known.split_once("\n}\n").unwrap();
+    let known: BTreeSet<&str> =
+        known.lines().filter_map(|line| Some(line.strip_prefix("    ")?.split_once(" = {")?.0)).collect();
+    let page = read("docs/limits.md");
+    let (_, table) = page.split_once("| option of `load` |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let documented: BTreeSet<&str> =
+        rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(known.contains("fail"));
+    assert_eq!(documented, known, "the options in docs/limits.md, and those that options.lua knows");
+}
+
 #[test]
 fn docs_apisix_has_the_lines_that_install_sh_prints() {
-    let read = |file| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let line = |line: &str| line.split(" #").next().unwrap().trim_end().to_owned();
     let page: Vec<String> = read("docs/apisix.md").lines().map(line).collect();
     for file in ["apisix-plugin/config/apisix-runtime.yaml", "apisix-plugin/config/stock-openresty.yaml"] {
