@@ -36,12 +36,13 @@ struct Reading {
 struct Readings {
     /// Of the callback that runs.
     remembered: RefCell<Vec<Reading>>,
+    has_some: Cell<bool>,
     /// The bytes that all readings may have taken of pools; wraps.
     kept: Cell<usize>,
 }
 
 static READINGS: OneThread<Readings> =
-    OneThread::new(Readings { remembered: RefCell::new(Vec::new()), kept: Cell::new(0) });
+    OneThread::new(Readings { remembered: RefCell::new(Vec::new()), has_some: Cell::new(false), kept: Cell::new(0) });
 
 /// As [`get`], for a guest: in one callback a variable is evaluated once, until something changes.
 pub fn read<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
@@ -60,6 +61,7 @@ pub fn read<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
     if remembered.len() < MOST_REMEMBERED && name.len() <= LONGEST_REMEMBERED {
         let value = value.map(|value| (value.as_ptr(), size));
         remembered.push(Reading { request: request.key(), name: name.into(), value });
+        READINGS.has_some.set(true);
     }
     value
 }
@@ -67,9 +69,8 @@ pub fn read<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
 /// Nothing that was read is known any more: a callback begins or ends, or something has changed.
 #[inline]
 pub fn forget_readings() {
-    let mut remembered = READINGS.remembered.borrow_mut();
-    if !remembered.is_empty() {
-        remembered.clear();
+    if READINGS.has_some.replace(false) {
+        READINGS.remembered.borrow_mut().clear();
     }
 }
 

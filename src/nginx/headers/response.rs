@@ -44,7 +44,7 @@ pub fn count(request: Request) -> u32 {
     let is_apart =
         |name: &[u8]| find(request, name).is_ok_and(|value| value.is_some()) && !list(request).any(has_name(name));
     let apart = 1 + u32::from(is_apart(b"content-type")) + u32::from(is_apart(b"content-length"));
-    list(request).count() as u32 + apart + u32::from(status(request).is_some())
+    list(request).count() as u32 + apart + u32::from(status_code(request).is_some())
 }
 
 /// Headers that are not in nginx's list. Some may be in both.

@@ -27,6 +27,8 @@ pub(crate) struct Contexts<S> {
     free_ids: VecDeque<u32>,
     pub plugins: IdMap<PluginEntry>,
     pub streams: IdMap<StreamEntry<S>>,
+    /// For how many streams the proxy keeps something.
+    keeping: usize,
     /// Callouts in flight by their tokens.
     pub callouts: IdMap<CalloutEntry>,
     /// How many bytes they hold.
@@ -40,6 +42,7 @@ impl<S> Default for Contexts<S> {
             free_ids: VecDeque::new(),
             plugins: IdMap::default(),
             streams: IdMap::default(),
+            keeping: 0,
             callouts: IdMap::default(),
             callout_bytes: 0,
         }
@@ -181,11 +184,27 @@ impl<S> Contexts<S> {
     pub fn remove_stream(&mut self, id: u32) -> Option<StreamEntry<S>> {
         self.detach_callouts(id);
         let stream = self.streams.remove(&id)?;
+        self.keeping -= usize::from(stream.kept > 0);
         if let Some(plugin) = self.plugins.get_mut(&stream.plugin) {
             plugin.open_streams -= 1;
             plugin.free_stream_ids.push_back(id);
         }
         Some(stream)
+    }
+
+    /// How many bytes the proxy keeps for a stream until it ends; 0 for a plugin context.
+    #[inline]
+    pub fn kept_for(&self, id: u32) -> usize {
+        // Most plugins read and set nothing that is kept.
+        if self.keeping == 0 { 0 } else { self.streams.get(&id).map_or(0, |stream| stream.kept) }
+    }
+
+    /// Notes how many bytes, at least 1, the proxy keeps for a stream until it ends.
+    pub fn keep_for(&mut self, id: u32, kept: usize) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.keeping += usize::from(stream.kept == 0);
+            stream.kept = kept;
+        }
     }
 
     /// The id of the plugin context that `id` is or belongs to.

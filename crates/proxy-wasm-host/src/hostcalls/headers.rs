@@ -7,7 +7,7 @@ use crate::{
         AbiVersion, HeaderMap, LogLevel, Status, escape_invalid,
         pairs::{self, Pair},
     },
-    error::Failure,
+    error::{Failure, Trap},
     host::{HeaderChange, Host, Stream},
     hostcalls::{Call, Outcome},
     vm,
@@ -22,7 +22,7 @@ pub fn get_header_map_size<H: Host>(call: &mut Call<'_, H>, map: u32, size_out: 
         let headers = headers.into_iter().flatten().map(|(name, value)| (name.into(), value.into())).collect();
         pairs::encoded_len(&presented(call, headers))
     } else {
-        pairs::encoded_len(&all_headers(call, stream.as_ref(), map))
+        pairs::encoded_len(&all_headers(call, stream.as_ref(), map)?)
     };
     call.memory()?.0.write_u32(size_out, size.ok_or(Status::InternalFailure)?)?;
     Ok(())
@@ -35,7 +35,7 @@ pub fn get_header_map_pairs<H: Host>(call: &mut Call<'_, H>, map: u32, pointer_o
         return answer_headers(call, map, pointer_out, size_out);
     }
     let stream = call.stream()?;
-    let headers = all_headers(call, stream.as_ref(), map);
+    let headers = all_headers(call, stream.as_ref(), map)?;
     let size = pairs::encoded_len(&headers).ok_or(Status::InternalFailure)?;
     call.return_with(size, pointer_out, size_out, |out| pairs::encode(&headers, out))
 }
@@ -61,9 +61,14 @@ fn answer_headers<H: Host>(call: &mut Call<'_, H>, map: HeaderMap, pointer_out: 
 }
 
 /// The headers as the guest is to see them; none when there is no stream.
-fn all_headers<'a, H: Host>(call: &Call<'_, H>, stream: Option<&'a H::Stream>, map: HeaderMap) -> Vec<Pair<'a>> {
+fn all_headers<'a, H: Host>(
+    call: &Call<'_, H>,
+    stream: Option<&'a H::Stream>,
+    map: HeaderMap,
+) -> Result<Vec<Pair<'a>>, Trap> {
     let headers = stream.map(|stream| stream.headers(map)).unwrap_or_default();
-    presented(call, headers)
+    call.state().check_kept()?;
+    Ok(presented(call, headers))
 }
 
 /// Headers as the guest is to see them.
@@ -135,6 +140,7 @@ pub fn get_header_map_value<H: Host>(
         return return_value(call, value.map(Cow::from), pointer_out, size_out);
     }
     let value = stream.as_ref().and_then(|stream| stream.header(map, name));
+    call.state().check_kept()?;
     return_value(call, value, pointer_out, size_out)
 }
 

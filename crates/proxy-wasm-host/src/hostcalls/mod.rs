@@ -102,10 +102,10 @@ impl<'a, H: Host> Call<'a, H> {
     /// The stream that the call acts on; `None` in a plugin context.
     ///
     /// # Errors
-    /// As [`Self::check_unrestricted`], and when the proxy keeps more for the stream than it may.
+    /// As [`Self::check_unrestricted`].
+    #[inline]
     pub fn stream(&self) -> Result<Option<H::Stream>, Trap> {
         self.check_unrestricted()?;
-        self.state().check_kept()?;
         Ok(self.state().effective_stream())
     }
 

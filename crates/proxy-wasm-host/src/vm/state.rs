@@ -65,6 +65,8 @@ pub(crate) struct State<H: Host> {
     pub set_bytes: usize,
     /// [`Host::kept_bytes`] less what is kept for the stream that hostcalls act on; wraps.
     pub kept_before: usize,
+    /// How many bytes were kept for that stream when hostcalls began to act on it.
+    pub kept_by_stream: usize,
     pub clock: Clock,
     pub limiter: Limiter,
     pub shared_data: SharedData,
@@ -81,6 +83,7 @@ impl<H: Host> State<H> {
             log_rate: LogRate::new(options.log_rate),
             set_bytes: 0,
             kept_before: 0,
+            kept_by_stream: 0,
             clock: Clock::new(&options, ticks),
             limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
@@ -164,15 +167,15 @@ impl<H: Host> State<H> {
     /// Hostcalls act on the context `id` from now on.
     pub fn act_on(&mut self, id: u32) {
         self.effective = id;
-        let kept = self.contexts.streams.get(&id).map_or(0, |entry| entry.kept);
-        self.kept_before = self.host.kept_bytes().wrapping_sub(kept);
+        self.kept_by_stream = self.contexts.kept_for(id);
+        self.kept_before = self.host.kept_bytes().wrapping_sub(self.kept_by_stream);
     }
 
     /// Notes what is kept for the stream that hostcalls have acted on.
     pub fn note_kept(&mut self) {
         let kept = self.kept();
-        if let Some(entry) = self.contexts.streams.get_mut(&self.effective) {
-            entry.kept = kept;
+        if kept != self.kept_by_stream {
+            self.contexts.keep_for(self.effective, kept);
         }
     }
 
