@@ -183,11 +183,15 @@ pub struct HttpFailure {
 }
 
 impl Event {
-    /// Why the callout failed, in few words or as gRPC's status; `None` when it did not.
+    /// Why the callout failed, in few words or as gRPC's status; `other` for one that gRPC does not have. `None` when it did not.
     pub(crate) fn failure(&self) -> Option<Cow<'static, str>> {
+        /// UNAUTHENTICATED
+        const LAST_STATUS: u32 = 16;
         match self {
             Self::HttpFailure(failure) => Some(failure.reason.into()),
-            Self::GrpcClose { status, .. } if *status != 0 => Some(status.to_string().into()),
+            Self::GrpcClose { status: 0, .. } => None,
+            Self::GrpcClose { status: status @ 1..=LAST_STATUS, .. } => Some(status.to_string().into()),
+            Self::GrpcClose { .. } => Some("other".into()),
             _ => None,
         }
     }

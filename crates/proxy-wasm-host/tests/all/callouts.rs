@@ -616,3 +616,16 @@ fn callouts_are_counted_with_their_time_and_their_failures() {
     }
     assert_eq!(text.matches("resty_wasm_callout_errors_total{").count(), 2);
 }
+
+#[test]
+fn what_servers_say_makes_no_more_series_than_there_are_statuses() {
+    let running = Running::new(&[r#"(func (export "proxy_on_tick") (param i32) (call $grpc))"#]);
+    for status in (0..100).chain([4711, u32::MAX]) {
+        running.context.on_tick().unwrap();
+        running.tell(Event::GrpcClose { status, message: String::new() }).unwrap();
+    }
+    let text = proxy_wasm_host::store::prometheus(running.proxy.dict());
+    assert_eq!(text.matches("resty_wasm_callout_errors_total{").count(), 17);
+    let others = "resty_wasm_callout_errors_total{plugin=\"a plugin\",kind=\"grpc\",reason=\"other\"} 85";
+    assert!(text.lines().any(|line| line == others), "{text}");
+}
