@@ -27,7 +27,8 @@ __DATA__
 --- lua
     for _, options in ipairs({1, "vm_id", true, {vm_ids = "x"}, {1}, {vm_id = 1}, {vm_configuration = {}}, {escape_invalid_utf8 = "yes"},
                               {request_body = 1}, {response_body = "true"}, {shared_data_ttl = 0}, {shared_data_ttl = -1},
-                              {shared_data_ttl = 0/0}, {shared_data_ttl = 1/0}, {shared_data_ttl = "1"}}) do
+                              {shared_data_ttl = 0/0}, {shared_data_ttl = 1/0}, {shared_data_ttl = "1"}, {shared_data_limit = 0},
+                              {shared_queue_limit = 0}, {shared_queues_limit = 1}}) do
         local plugin, err = load(options)
         ngx.say(plugin, " ", err)
     end
@@ -47,6 +48,9 @@ nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at
 nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at most 10 years, got nan
 nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at most 10 years, got inf
 nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at most 10 years, got 1
+nil bad options: shared_data_limit must be a number of bytes, at least 1, got 0
+nil bad options: shared_queue_limit must be a number of bytes, at least 1, got 0
+nil bad options: there is no option shared_queues_limit, did you mean shared_queue_limit?
 
 
 

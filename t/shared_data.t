@@ -401,40 +401,40 @@ get_shared key -> NOT_FOUND
 
 === TEST 14: what plugins with one vm_id share is limited, and says so
 --- options
-{shared_data_limit = 40}
+{shared_data_limit = 256}
 --- script
 request_headers: set_shared key 0123456789 0
 request_headers: set_shared other 0123456789 0
-request_headers: set_shared key "too long to be set beside the other" 0
+request_headers: set_shared key "too long to be set beside the other, because an entry has twice the size with it" 0
 request_headers: get_shared key
 request_headers: delete_shared other 0
-request_headers: set_shared key "short enough when it is alone" 0
+request_headers: set_shared key "no longer too long when it is alone, although an entry has twice the size with it" 0
 request_headers: get_shared key
 --- grep_error_log_out
 set_shared key 0123456789 0 -> OK
 set_shared other 0123456789 0 -> OK
-set_shared key "too long to be set beside the other" 0 -> OK
+set_shared key "too long to be set beside the other, because an entry has twice the size with it" 0 -> OK
 get_shared key -> OK 0123456789
 delete_shared other 0 -> OK
-set_shared key "short enough when it is alone" 0 -> OK
-get_shared key -> OK short enough when it is alone
+set_shared key "no longer too long when it is alone, although an entry has twice the size with it" 0 -> OK
+get_shared key -> OK no longer too long when it is alone, although an entry has twice the size with it
 --- error_log eval
-qr/\[error\].* plugin "plugin": proxy_on_request_headers: proxy_set_shared_data: "key" is not set to a value of 35 bytes: shared_data_limit allows 40 bytes, with it there would be 53,/
+qr/\[error\].* plugin "plugin": proxy_on_request_headers: proxy_set_shared_data: "key" is not set to a value of 80 bytes: shared_data_limit allows 256 bytes, with it there would be 384,/
 
 
 
-=== TEST 15: nobody may have more than half of the dict unless it is said
+=== TEST 15: nobody may have more than a quarter of the dict unless it is said
 --- dict
 lua_shared_dict resty_wasm 64k;
 --- script
 configure: scratch x
-request_headers: call proxy_set_shared_data $scratch 1 0 32767 0
-request_headers: call proxy_set_shared_data $scratch 1 0 32768 0
+request_headers: call proxy_set_shared_data $scratch 1 0 16000 0
+request_headers: call proxy_set_shared_data $scratch 1 0 16384 0
 --- grep_error_log_out
-call proxy_set_shared_data $scratch 1 0 32767 0 -> OK
-call proxy_set_shared_data $scratch 1 0 32768 0 -> OK
+call proxy_set_shared_data $scratch 1 0 16000 0 -> OK
+call proxy_set_shared_data $scratch 1 0 16384 0 -> OK
 --- error_log eval
-qr/"x" is not set to a value of 32768 bytes: shared_data_limit allows 32768 bytes, with it there would be 32769,/
+qr/"x" is not set to a value of 16384 bytes: shared_data_limit allows 16384 bytes, with it there would be 20480,/
 
 
 
@@ -442,7 +442,7 @@ qr/"x" is not set to a value of 32768 bytes: shared_data_limit allows 32768 byte
 --- config
     location = /t {
         content_by_lua_block {
-            local run, options = require("run"), {shared_data_limit = 20}
+            local run, options = require("run"), {shared_data_limit = 128}
             assert(run("request_headers: set_shared first 0123456789 0", "vm", options))
             for _, key in ipairs(ngx.shared.resty_wasm:get_keys(0)) do
                 if key:find("first", 1, true) then ngx.shared.resty_wasm:delete(key) end

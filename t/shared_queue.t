@@ -412,3 +412,29 @@ register_queue one-more -> OK 0
 resolve_queue "" one-more -> NOT_FOUND
 --- no_error_log
 [alert]
+
+
+
+=== TEST 15: the queues of a vm_id take no more of the dict than its shared_queue_limit, whoever puts messages into them
+--- config
+    location = /t {
+        content_by_lua_block {
+            local run = require("run")
+            run("request_headers: register_queue q", "small", {shared_queue_limit = 256})
+            run("request_headers: resolve_queue small q\nrequest_headers: enqueue $queue 1\nrequest_headers: enqueue $queue 2", "other")
+            run("request_headers: register_queue q\nrequest_headers: register_queue r", "small", {shared_queue_limit = 256})
+            run("request_headers: resolve_queue small q\nrequest_headers: dequeue $queue\nrequest_headers: enqueue $queue 3\nrequest_headers: dequeue $queue", "other")
+        }
+    }
+--- grep_error_log eval: qr/plugin "plugin": (?:a message|shared).*? would be \d+|(?:enqueue |dequeue |register_queue r).*?(?=, client|$)/
+--- grep_error_log_out
+enqueue $queue 1 -> OK
+plugin "plugin": a message of 1 bytes is not put into queue 1808642354: shared_queue_limit allows 256 bytes, with it there would be 384
+enqueue $queue 2 -> OK
+plugin "plugin": shared_queue_limit allows 256 bytes, with it there would be 384
+register_queue r -> OK 0
+dequeue $queue -> OK 1
+enqueue $queue 3 -> OK
+dequeue $queue -> OK 3
+--- error_log
+[error]

@@ -155,6 +155,7 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     options.escape_invalid_utf8 = given.get::<Option<bool>>("escape_invalid_utf8")?.unwrap_or_default();
     options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
     options.shared_data_limit = given.get::<Option<usize>>("shared_data_limit")?;
+    options.shared_queue_limit = given.get::<Option<usize>>("shared_queue_limit")?;
     if let Some(timeout) = given.get::<Option<u64>>("callback_timeout")? {
         options.callback_timeout = Duration::from_millis(timeout);
     }

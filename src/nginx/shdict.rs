@@ -256,8 +256,16 @@ impl Dict for SharedDict {
     }
 
     /// ngx_lua lists keys to Lua alone: nothing is known where no Lua code runs.
-    fn size(&self, prefix: &[u8]) -> Option<usize> {
-        let size = lua_api::call("dict_size", &[Argument::Bytes(prefix)]).ok()??;
-        std::str::from_utf8(&size).ok()?.parse().ok()
+    fn keys(&self, prefix: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let listed = lua_api::call("dict_keys", &[Argument::Bytes(prefix)]).ok()??;
+        let (mut rest, mut keys) = (listed.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let colon = rest.iter().position(|byte| *byte == b':')?;
+            let length = std::str::from_utf8(&rest[..colon]).ok()?.parse().ok()?;
+            let (key, others) = rest[colon + 1..].split_at_checked(length)?;
+            keys.push(key.to_vec());
+            rest = others;
+        }
+        Some(keys)
     }
 }

@@ -1,25 +1,21 @@
 --- What the library can't ask lua_shared_dict resty_wasm itself.
 
+local concat = table.concat
 local ipairs = ipairs
 local ngx = ngx
-local type = type
 
 local _M = {}
 
---- How many bytes the values have whose keys begin with a prefix, with the rest of their keys.
--- @return the number in digits
-function _M.size(prefix)
-    local dict = ngx.shared.resty_wasm
-    local size = 0
-    for _, key in ipairs(dict:get_keys(0)) do
+--- The keys that begin with a prefix.
+-- @return all of them in one string, each behind its length: "3:key"
+function _M.keys(prefix)
+    local found = {}
+    for _, key in ipairs(ngx.shared.resty_wasm:get_keys(0)) do
         if key:sub(1, #prefix) == prefix then
-            local value = dict:get(key)
-            if type(value) == "string" then
-                size = size + #key - #prefix + #value
-            end
+            found[#found + 1] = #key .. ":" .. key
         end
     end
-    return ("%d"):format(size)
+    return concat(found)
 end
 
 return _M

@@ -47,7 +47,7 @@ function _M.open()
         return nil, "resty.wasm: can't use '" .. path .. "': " .. tostring(opened)
     end
     opened.set_function("apisix_attribute", apisix.attribute)
-    opened.set_function("dict_size", dict.size)
+    opened.set_function("dict_keys", dict.keys)
     opened.set_function("foreign_function", foreign.call)
     native = opened
     return native

@@ -63,6 +63,7 @@ local KNOWN = {
     callout_bytes_in_flight = {"a number of bytes, at least 1", is_limit},
     wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_limit = {"a number of bytes, at least 1", is_limit},
+    shared_queue_limit = {"a number of bytes, at least 1", is_limit},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
     end},
@@ -105,8 +106,10 @@ end
 -- setting wasm_process_req_body and wasm_process_resp_body; default false.
 -- `escape_invalid_utf8` boolean: bytes of header values that are no UTF-8 reach the plugin as %XX; default false.
 -- `shared_data_ttl` number: after how many seconds shared data is forgotten; default never.
--- `shared_data_limit` number: how many bytes keys and values may have that plugins with this `vm_id` share; default half of the
--- dict. More are not set.
+-- `shared_data_limit` number: how many bytes of the dict keys and values may take that plugins with this `vm_id` share; default a
+-- quarter of it. More are not set.
+-- `shared_queue_limit` number: how many bytes of the dict the queues of this `vm_id` may take, with their messages; default an
+-- eighth of it. More are not put into them.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `background_cpu` number: how many milliseconds of each second it may run, in each worker, where no request waits for it: ticks,
 -- messages of queues, answers of callouts. When they are used up these wait; default 500.

@@ -15,9 +15,11 @@ pub struct Options {
     pub escape_invalid_utf8: bool,
     /// How long what the plugin shares is kept after it was set; `None` for as long as there is room.
     pub shared_data_ttl: Option<Duration>,
-    /// How many bytes the keys and values may have that plugins with this `vm_id` share; `None` for half of what the proxy has
-    /// for all of them.
+    /// How many bytes the keys and values may take, as the proxy stores them, that plugins with this `vm_id` share; `None` for a
+    /// quarter of what it has for all of them.
     pub shared_data_limit: Option<usize>,
+    /// The same for queues of this `vm_id` and their messages; `None` for an eighth.
+    pub shared_queue_limit: Option<usize>,
     /// How long a callback may run. It is cut up to two [ticks](crate::vm::TICK) later.
     pub callback_timeout: Duration,
     /// How much of each second the plugin may run where no stream waits for it: in ticks, for queues, and for callouts.
@@ -68,6 +70,7 @@ impl Default for Options {
             escape_invalid_utf8: false,
             shared_data_ttl: None,
             shared_data_limit: None,
+            shared_queue_limit: None,
             callback_timeout: Duration::from_secs(5),
             background_cpu: Duration::from_millis(500),
             memory_limit: 256 << 20,

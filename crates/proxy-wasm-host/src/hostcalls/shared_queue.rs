@@ -5,6 +5,7 @@ use crate::{
     host::Host,
     hostcalls::{Call, Outcome},
     store::queues::{self, QueueError},
+    vm::State,
 };
 
 /// How many queues the plugin contexts of a plugin may wait for, all together: all of them are polled.
@@ -28,7 +29,9 @@ pub fn register_shared_queue<H: Host>(call: &mut Call<'_, H>, name: u32, name_si
         }
         return Ok(());
     }
-    let registered = queues::register(state.host.dict(), &state.options.vm_id, memory.name(name, name_size)?);
+    let State { host, options, .. } = state;
+    let name = memory.name(name, name_size)?;
+    let registered = queues::register(host.dict(), &options.vm_id, options.shared_queue_limit, name);
     memory.write_u32(queue_out, registered.unwrap_or(0))?;
     match registered {
         Ok(queue) => {
@@ -39,7 +42,10 @@ pub fn register_shared_queue<H: Host>(call: &mut Call<'_, H>, name: u32, name_si
                 state.host.watch_queues();
             }
         }
-        Err(error) => call.log(LogLevel::Error, format_args!("{}: {error}", call.name)),
+        Err(error) => {
+            let plugin = options.name.clone();
+            call.log(LogLevel::Error, format_args!("{}: plugin {plugin:?}: {error}", call.name));
+        }
     }
     Ok(())
 }
@@ -72,10 +78,11 @@ pub fn enqueue_shared_queue<H: Host>(call: &mut Call<'_, H>, queue: u32, value: 
     match queues::enqueue(state.host.dict(), queue, memory.bytes(value, value_size)?) {
         Ok(()) => state.host.poll_queues_soon(),
         Err(QueueError::NotFound) => return Err(Status::NotFound.into()),
-        Err(error) => call.log(
-            LogLevel::Error,
-            format_args!("{}: a message of {value_size} bytes is not put into queue {queue}: {error}", call.name),
-        ),
+        Err(error) => {
+            let plugin = state.options.name.clone();
+            let what = format_args!("a message of {value_size} bytes is not put into queue {queue}");
+            call.log(LogLevel::Error, format_args!("{}: plugin {plugin:?}: {what}: {error}", call.name));
+        }
     }
     Ok(())
 }

@@ -6,10 +6,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Dict, DictError};
-
-/// What an entry costs besides its key and its value.
-const OVERHEAD: usize = 128;
+use super::{Dict, DictError, quota::entry_size};
 
 /// A dictionary of one process.
 pub struct InProcess {
@@ -104,12 +101,11 @@ impl Dict for InProcess {
         self.capacity
     }
 
-    fn size(&self, prefix: &[u8]) -> Option<usize> {
+    fn keys(&self, prefix: &[u8]) -> Option<Vec<Vec<u8>>> {
         let now = Instant::now();
         let entries = self.entries.lock();
         let live = entries.by_key.iter().filter(|(_, entry)| entry.expires.is_none_or(|expires| expires > now));
-        let sizes = live.filter_map(|(key, entry)| Some(key.strip_prefix(prefix)?.len() + entry.value.size()));
-        Some(sizes.sum())
+        Some(live.filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key.to_vec()).collect())
     }
 }
 
@@ -175,7 +171,7 @@ impl Value {
 }
 
 fn cost(key: &[u8], value: &Value) -> usize {
-    OVERHEAD + key.len() + value.size()
+    entry_size(key.len(), value.size())
 }
 
 #[cfg(test)]
@@ -226,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_makes_room() {
-        let dict = InProcess::new(3 * (OVERHEAD + 2));
+        let dict = InProcess::new(3 * entry_size(1, 1));
         for key in [b"a", b"b", b"c"] {
             dict.set(key, b"1", 0, None).unwrap();
         }

@@ -64,9 +64,21 @@ pub trait Dict: Send + Sync {
     /// How many bytes it has for everything.
     fn capacity(&self) -> usize;
 
-    /// How many bytes the entries have whose keys begin with `prefix`, their keys without it included; `None` when that can't
-    /// be told now. It takes long.
-    fn size(&self, prefix: &[u8]) -> Option<usize>;
+    /// The keys of all entries that begin with `prefix`; `None` when they can't be told now. It takes long.
+    fn keys(&self, prefix: &[u8]) -> Option<Vec<Vec<u8>>>;
+}
+
+/// What stands in keys and names before those of a `vm_id`. None is the beginning of another.
+fn owner_of(vm_id: &str) -> Vec<u8> {
+    format!("{}:{vm_id}:", vm_id.len()).into_bytes()
+}
+
+/// Splits what [`owner_of`] has made from what stands behind it, and returns the `vm_id` and that.
+fn split_owner(named: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = named.iter().position(|byte| *byte == b':')?;
+    let length = std::str::from_utf8(&named[..colon]).ok()?.parse().ok()?;
+    let (vm_id, rest) = named[colon + 1..].split_at_checked(length)?;
+    Some((std::str::from_utf8(vm_id).ok()?, rest.strip_prefix(b":")?))
 }
 
 /// Why a [`Dict`] refused.

@@ -1,15 +1,31 @@
 //! Queues that plugins share: the oldest message first, in all processes.
 //!
 //! An entry of the dict says which messages a queue has; each of them is an entry of its own. One that the dict has lost is
-//! skipped.
+//! skipped. All entries of the queues of a `vm_id` have a quota, whoever puts messages into them.
+
+use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Dict, DictError, lock::Lock};
+use super::{
+    Dict, DictError,
+    lock::Lock,
+    owner_of,
+    quota::{OverQuota, Quota, entry_size},
+    split_owner,
+};
 
 /// How many messages a queue can have. What a plugin can't handle must not take the room of everything else.
 pub const CAPACITY: u64 = 65536;
+/// The part of the dict for the queues of one `vm_id`, unless `shared_queue_limit` says another: an eighth.
+const SHARE: usize = 8;
+/// Stands before a `vm_id` in the key of the entry that has the limit.
+const LIMIT: &[u8] = b"queue-limit:";
+/// Stands before an id in the key of a queue's entry.
+const QUEUE: &str = "queue:";
+/// Stands before a queue's id and a number in the key of a message's entry.
+const MESSAGE: &str = "message:";
 
 /// Why something was not done to a queue.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -19,20 +35,30 @@ pub enum QueueError {
     #[error("the queue is full: it has {CAPACITY} messages")]
     Full,
     #[error(transparent)]
+    OverQuota(#[from] OverQuota),
+    #[error(transparent)]
     Dict(#[from] DictError),
 }
 
-/// Opens a queue, or creates it, and returns its id, > 0.
+/// Opens a queue, or creates it, and returns its id, > 0. The queues of its `vm_id` may take `limit` bytes of the dict from now on.
 ///
 /// # Errors
-/// When the dict has no room for it.
-pub fn register(dict: &dyn Dict, vm_id: &str, name: &[u8]) -> Result<u32, DictError> {
+/// When that or the dict has no room for it.
+pub fn register(dict: &dyn Dict, vm_id: &str, limit: Option<usize>, name: &[u8]) -> Result<u32, QueueError> {
+    set_limit(dict, vm_id, limit)?;
     let name = full_name(vm_id, name);
     loop {
         let (id, exists) = find(dict, &name);
+        if exists {
+            return Ok(id);
+        }
         let queue = Queue { name: name.clone(), ..Queue::default() };
+        let (key, entry, quota) = (queue_key(id), queue.encode(), queue.quota(dict));
+        let size = entry_size(key.len(), entry.len());
+        quota.check(dict, size, || size_of_all(dict, vm_id))?;
         // Another process may have been faster, with this name or another one.
-        if exists || dict.add(&queue_key(id), &queue.encode(), 0, None)? {
+        if dict.add(&key, &entry, 0, None)? {
+            quota.count(dict, 0, size);
             return Ok(id);
         }
     }
@@ -49,14 +75,19 @@ pub fn resolve(dict: &dyn Dict, vm_id: &str, name: &[u8]) -> Option<u32> {
 /// # Errors
 /// When there is no such queue, or no room.
 pub fn enqueue(dict: &dyn Dict, id: u32, message: &[u8]) -> Result<(), QueueError> {
-    change(dict, id, |queue| {
+    let (quota, size) = change(dict, id, |queue| {
         if queue.last.saturating_sub(queue.taken) >= CAPACITY {
             return Err(QueueError::Full);
         }
-        dict.set(&message_key(id, queue.last + 1), message, 0, None)?;
+        let (key, quota) = (message_key(id, queue.last + 1), queue.quota(dict));
+        let size = entry_size(key.len(), message.len());
+        quota.check(dict, size, || size_of_all(dict, queue.vm_id()))?;
+        dict.set(&key, message, 0, None)?;
         queue.last += 1;
-        Ok(())
-    })
+        Ok((quota, size))
+    })?;
+    quota.count(dict, 0, size);
+    Ok(())
 }
 
 /// Takes the message that came first; `None` when there is none.
@@ -68,15 +99,18 @@ pub fn dequeue(dict: &dyn Dict, id: u32) -> Result<Option<Vec<u8>>, QueueError> 
     if Queue::read(dict, id).ok_or(QueueError::NotFound)?.is_empty() {
         return Ok(message);
     }
-    change(dict, id, |queue| {
+    let mut size = 0;
+    let quota = change(dict, id, |queue| {
         while message.is_none() && !queue.is_empty() {
             queue.taken += 1;
             let (key, mut bytes) = (message_key(id, queue.taken), Vec::new());
             message = dict.get(&key, &mut bytes).map(|_| bytes);
+            size = message.as_ref().map_or(0, |bytes| entry_size(key.len(), bytes.len()));
             dict.delete(&key);
         }
-        Ok(())
+        Ok(queue.quota(dict))
     })?;
+    quota.count(dict, size, 0);
     Ok(message)
 }
 
@@ -85,12 +119,15 @@ pub fn dequeue(dict: &dyn Dict, id: u32) -> Result<Option<Vec<u8>>, QueueError> 
 /// # Errors
 /// When there is no such queue any more, or no room.
 pub fn put_back(dict: &dyn Dict, id: u32, message: &[u8]) -> Result<(), QueueError> {
-    change(dict, id, |queue| {
+    let (quota, size) = change(dict, id, |queue| {
         let Some(before) = queue.taken.checked_sub(1) else { return Err(QueueError::NotFound) };
-        dict.set(&message_key(id, queue.taken), message, 0, None)?;
+        let key = message_key(id, queue.taken);
+        dict.set(&key, message, 0, None)?;
         queue.taken = before;
-        Ok(())
-    })
+        Ok((queue.quota(dict), entry_size(key.len(), message.len())))
+    })?;
+    quota.count(dict, 0, size);
+    Ok(())
 }
 
 /// Whether somebody is to be told that a message came: each message is told of once. Of messages that nobody was there to be told
@@ -124,6 +161,10 @@ impl Queue {
     fn read(dict: &dyn Dict, id: u32) -> Option<Self> {
         let mut entry = Vec::new();
         dict.get(&queue_key(id), &mut entry)?;
+        Self::decode(&entry)
+    }
+
+    fn decode(entry: &[u8]) -> Option<Self> {
         let (taken, rest) = entry.split_first_chunk()?;
         let (last, rest) = rest.split_first_chunk()?;
         let (told, name) = rest.split_first_chunk()?;
@@ -139,6 +180,42 @@ impl Queue {
     fn is_empty(&self) -> bool {
         self.taken >= self.last
     }
+
+    fn vm_id(&self) -> &str {
+        split_owner(&self.name).map_or("", |(vm_id, _)| vm_id)
+    }
+
+    /// What all queues of its `vm_id` may have.
+    fn quota(&self, dict: &dyn Dict) -> Quota {
+        let owner = owner_of(self.vm_id());
+        let limit = dict.number(&[LIMIT, &owner].concat()).map(|limit| limit as usize);
+        Quota::new("shared_queue_limit", &[QUEUE.as_bytes(), &owner].concat(), limit, SHARE)
+    }
+}
+
+/// Says in all processes what the queues of a `vm_id` may have, so that it holds for plugins with another one, too.
+fn set_limit(dict: &dyn Dict, vm_id: &str, limit: Option<usize>) -> Result<(), DictError> {
+    let key = [LIMIT, &owner_of(vm_id)].concat();
+    let limit = limit.unwrap_or_else(|| dict.capacity() / SHARE) as f64;
+    if dict.number(&key) == Some(limit) { Ok(()) } else { dict.set_number(&key, limit) }
+}
+
+/// How many bytes the queues of a `vm_id` take, with their messages.
+fn size_of_all(dict: &dyn Dict, vm_id: &str) -> Option<usize> {
+    let (mut size, mut ids, mut entry) = (0, HashSet::new(), Vec::new());
+    for key in dict.keys(QUEUE.as_bytes())? {
+        if dict.get(&key, &mut entry).is_some() && Queue::decode(&entry).is_some_and(|queue| queue.vm_id() == vm_id) {
+            size += entry_size(key.len(), entry.len());
+            ids.insert(key[QUEUE.len()..].to_vec());
+        }
+    }
+    for key in dict.keys(MESSAGE.as_bytes())? {
+        let id = key[MESSAGE.len()..].split(|byte| *byte == b':').next();
+        if id.is_some_and(|id| ids.contains(id)) && dict.get(&key, &mut entry).is_some() {
+            size += entry_size(key.len(), entry.len());
+        }
+    }
+    Some(size)
 }
 
 /// Changes what the dict knows of a queue, one process at a time.
@@ -175,15 +252,15 @@ fn find(dict: &dyn Dict, name: &[u8]) -> (u32, bool) {
 }
 
 fn full_name(vm_id: &str, name: &[u8]) -> Vec<u8> {
-    [format!("{}:{vm_id}:", vm_id.len()).as_bytes(), name].concat()
+    [&owner_of(vm_id), name].concat()
 }
 
 fn queue_key(id: u32) -> Vec<u8> {
-    format!("queue:{id}").into_bytes()
+    format!("{QUEUE}{id}").into_bytes()
 }
 
 fn message_key(id: u32, number: u64) -> Vec<u8> {
-    format!("message:{id}:{number}").into_bytes()
+    format!("{MESSAGE}{id}:{number}").into_bytes()
 }
 
 #[cfg(test)]
@@ -200,6 +277,55 @@ mod tests {
 
     fn dict() -> InProcess {
         InProcess::new(64 << 20)
+    }
+
+    fn register(dict: &InProcess, vm_id: &str, name: &[u8]) -> Result<u32, QueueError> {
+        super::register(dict, vm_id, Some(1 << 30), name)
+    }
+
+    fn over(limit: usize, wanted: usize) -> QueueError {
+        OverQuota { option: "shared_queue_limit", limit, wanted }.into()
+    }
+
+    /// All may be counted anew at once.
+    fn wait(dict: &InProcess) {
+        dict.keys(b"counted:").unwrap().iter().for_each(|key| dict.delete(key));
+    }
+
+    #[test]
+    fn the_queues_of_a_vm_id_take_no_more_bytes_than_their_limit() {
+        let dict = dict();
+        let register = |name| super::register(&dict, "vm", Some(1024), name);
+        let (one, other) = (register(b"one").unwrap(), register(b"other").unwrap());
+        enqueue(&dict, one, &[0; 300]).unwrap();
+        assert_eq!(enqueue(&dict, other, &[0; 300]), Err(over(1024, 128 + 128 + 512 + 512)));
+        enqueue(&dict, other, b"small").unwrap();
+        enqueue(&dict, other, b"small").unwrap();
+        assert_eq!(enqueue(&dict, other, b""), Err(over(1024, 1152)));
+        assert_eq!(register(b"third"), Err(over(1024, 1152)));
+        assert_eq!(register(b"other"), Ok(other));
+        let message = dequeue(&dict, one).unwrap().unwrap();
+        put_back(&dict, one, &message).unwrap();
+        assert_eq!(enqueue(&dict, other, b""), Err(over(1024, 1152)));
+        dequeue(&dict, one).unwrap();
+        enqueue(&dict, other, &[0; 300]).unwrap();
+        super::register(&dict, "other vm", None, b"one").unwrap();
+    }
+
+    #[test]
+    fn messages_that_the_dict_lost_make_room() {
+        let dict = dict();
+        let id = super::register(&dict, "vm", Some(384), b"q").unwrap();
+        let other = super::register(&dict, "other", Some(384), b"q").unwrap();
+        for _ in 0..2 {
+            enqueue(&dict, id, b"m").unwrap();
+            enqueue(&dict, other, b"m").unwrap();
+        }
+        assert_eq!(enqueue(&dict, id, b"m"), Err(over(384, 512)));
+        dict.delete(&message_key(id, 1));
+        wait(&dict);
+        enqueue(&dict, id, b"m").unwrap();
+        assert_eq!(enqueue(&dict, other, b"m"), Err(over(384, 512)));
     }
 
     #[test]

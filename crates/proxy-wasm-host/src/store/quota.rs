@@ -1,100 +1,158 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::Dict;
+use super::{Dict, DictError};
 
-/// Stands before the prefix of the entries in the key of what counts their bytes.
-const BYTES: &[u8] = b"bytes:";
-/// The least time between two counts of all entries.
+/// Stands before what is counted in the key of the entry that counts it.
+const USED: &[u8] = b"used:";
+/// Stands before the key of what counts: an entry that is there while all is not to be counted anew.
+const COUNTED: &[u8] = b"counted:";
+/// The least time between two counts of all entries because there are too many.
 const COUNT_PERIOD: Duration = Duration::from_secs(1);
 
-/// What entries with one prefix may have together: bytes of values, and of keys without the prefix.
-///
-/// They are counted in an entry of their own. That has too many when the dict drops entries, to make room or because their time
-/// is up: before a value is refused all entries are counted anew.
-pub struct Quota {
-    /// In bytes; `None` for half of the dict.
-    limit: Option<usize>,
-    /// The key of the entry that counts.
-    key: Vec<u8>,
-    /// When all were counted last.
-    counted: Option<Instant>,
+/// What stands before key and value in an entry of `lua_shared_dict`: the part of `ngx_rbtree_node_t` before its color, 32 bytes,
+/// and of `ngx_http_lua_shdict_node_t` before its data, 36 bytes.
+const HEADER: usize = 68;
+/// The largest piece of a page that nginx's slab allocator gives; all of them have powers of 2. What is larger has pages.
+const LARGEST_PIECE: usize = PAGE / 2;
+const PAGE: usize = 4096;
+
+/// How many bytes of the dict an entry takes whose key and value have so many.
+pub fn entry_size(key: usize, value: usize) -> usize {
+    let size = HEADER.saturating_add(key).saturating_add(value);
+    if size <= LARGEST_PIECE { size.next_power_of_two() } else { size.saturating_add(PAGE - 1) / PAGE * PAGE }
 }
 
-/// A value is too much.
+/// How much of the dict something may have: in bytes, as [`entry_size`] has them, or in pieces of another kind.
+///
+/// It is counted in an entry of its own. That has too many when the dict drops entries, to make room or because their time is up:
+/// before something is refused all is counted anew. So it is when the dict has dropped the entry that counts.
+pub struct Quota {
+    /// What sets the limit.
+    option: &'static str,
+    /// `None` for a share of the dict.
+    limit: Option<usize>,
+    /// What part of the dict is the limit then: one of so many.
+    share: usize,
+    /// [`COUNTED`], and the key of the entry that counts.
+    key: Vec<u8>,
+}
+
+/// Something is too much.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("shared_data_limit allows {limit} bytes, with it there would be {wanted}")]
+#[error("{option} allows {limit} bytes, with it there would be {wanted}")]
 pub struct OverQuota {
-    /// In bytes.
+    pub option: &'static str,
     pub limit: usize,
-    /// In bytes.
     pub wanted: usize,
 }
 
 impl Quota {
-    pub fn new(prefix: &[u8], limit: Option<usize>) -> Self {
-        Self { limit, key: [BYTES, prefix].concat(), counted: None }
+    /// Of what `name` says, which `option` limits: to one of `share` parts of the dict unless there is a limit.
+    pub fn new(option: &'static str, name: &[u8], limit: Option<usize>, share: usize) -> Self {
+        Self { option, limit, share, key: [COUNTED, USED, name].concat() }
     }
 
+    /// `count_all` counts anew what there is, and returns `None` when that can't be told now.
+    ///
     /// # Errors
-    /// When there may not be `more` bytes.
-    pub fn check(&mut self, dict: &dyn Dict, more: usize) -> Result<(), OverQuota> {
+    /// When there may not be so many more.
+    pub fn check(&self, dict: &dyn Dict, more: usize, count_all: impl Fn() -> Option<usize>) -> Result<(), OverQuota> {
         if more == 0 {
             return Ok(());
         }
-        let limit = self.limit.unwrap_or_else(|| dict.capacity() / 2);
-        let mut wanted = self.wanted(dict, more);
-        if wanted > limit && self.counted.is_none_or(|counted| counted.elapsed() >= COUNT_PERIOD) {
-            self.count_anew(dict);
-            wanted = self.wanted(dict, more);
+        let limit = self.limit.unwrap_or_else(|| dict.capacity() / self.share);
+        let used = dict.number(self.used()).map(|used| used as usize);
+        let mut wanted = used.unwrap_or_default().saturating_add(more);
+        if used.is_none() || wanted > limit && self.may_count_anew(dict) {
+            let used = self.count_anew(dict, count_all).or(used).unwrap_or_default();
+            wanted = used.saturating_add(more);
         }
-        if wanted > limit { Err(OverQuota { limit, wanted }) } else { Ok(()) }
+        if wanted > limit { Err(OverQuota { option: self.option, limit, wanted }) } else { Ok(()) }
     }
 
-    /// Counts that an entry which had `old` bytes has `new`. What the dict has no room to count is counted anew later.
+    /// Counts that what was `old` is `new`. What the dict has no room to count is counted anew later.
     pub fn count(&self, dict: &dyn Dict, old: usize, new: usize) {
-        if old != new {
-            let _ = dict.incr(&self.key, new as f64 - old as f64, 0.0);
+        if old != new
+            && let Ok(used) = dict.incr(self.used(), new as f64 - old as f64, 0.0)
+            && used < 0.0
+        {
+            dict.delete(self.used());
         }
     }
 
-    fn wanted(&self, dict: &dyn Dict, more: usize) -> usize {
-        (dict.number(&self.key).unwrap_or_default() as usize).saturating_add(more)
+    fn used(&self) -> &[u8] {
+        &self.key[COUNTED.len()..]
+    }
+
+    /// All processes together do so once in a period.
+    #[cold]
+    fn may_count_anew(&self, dict: &dyn Dict) -> bool {
+        matches!(dict.add(&self.key, b"", 0, Some(COUNT_PERIOD)), Ok(true))
     }
 
     #[cold]
-    fn count_anew(&mut self, dict: &dyn Dict) {
-        self.counted = Some(Instant::now());
-        if let Some(size) = dict.size(&self.key[BYTES.len()..]) {
-            let _ = dict.set_number(&self.key, size as f64);
-        }
+    fn count_anew(&self, dict: &dyn Dict, count_all: impl Fn() -> Option<usize>) -> Option<usize> {
+        let used = count_all()?;
+        let _: Result<(), DictError> = dict.set_number(self.used(), used as f64);
+        Some(used)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::{super::InProcess, *};
 
-    #[test]
-    fn what_is_dropped_by_the_dict_is_not_counted_for_ever() {
-        let dict = InProcess::new(1 << 20);
-        let mut quota = Quota::new(b"data:", Some(10));
-        dict.set(b"data:a", b"123", 0, None).unwrap();
-        dict.set(b"other:a", b"123456789", 0, None).unwrap();
-        quota.count(&dict, 0, 4);
-        assert_eq!(quota.check(&dict, 6), Ok(()));
-        assert_eq!(quota.check(&dict, 7), Err(OverQuota { limit: 10, wanted: 11 }));
-        dict.delete(b"data:a");
-        quota.counted = None;
-        assert_eq!(quota.check(&dict, 10), Ok(()));
-        assert_eq!(quota.check(&dict, 11), Err(OverQuota { limit: 10, wanted: 11 }));
+    fn over(limit: usize, wanted: usize) -> Result<(), OverQuota> {
+        Err(OverQuota { option: "a_limit", limit, wanted })
     }
 
     #[test]
-    fn nobody_may_have_more_than_half_of_the_dict_unless_it_is_said() {
+    fn an_entry_takes_what_nginx_allocates_for_it() {
+        for (key, value, size) in
+            [(1, 0, 128), (30, 30, 128), (30, 31, 256), (1, 1979, 2048), (1, 1980, 4096), (1, 4028, 8192)]
+        {
+            assert_eq!(entry_size(key, value), size, "{key} + {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_by_the_dict_is_not_counted_for_ever() {
+        let (dict, all) = (InProcess::new(1 << 20), Cell::new(0));
+        let quota = Quota::new("a_limit", b"of:", Some(10), 1);
+        let check = |more| quota.check(&dict, more, || Some(all.get()));
+        assert_eq!(check(1), Ok(()));
+        quota.count(&dict, 0, 4);
+        all.set(4);
+        assert_eq!(check(6), Ok(()));
+        assert_eq!(check(7), over(10, 11));
+        all.set(0);
+        assert_eq!(check(7), over(10, 11), "all is counted once in a period");
+        dict.delete(&quota.key);
+        assert_eq!(check(10), Ok(()));
+        assert_eq!(check(11), over(10, 11));
+    }
+
+    #[test]
+    fn a_count_that_the_dict_has_dropped_does_not_begin_at_0() {
+        let dict = InProcess::new(1 << 20);
+        let quota = Quota::new("a_limit", b"of:", Some(10), 1);
+        assert_eq!(quota.check(&dict, 1, || Some(10)), over(10, 11));
+        assert_eq!(quota.check(&dict, 1, || None), over(10, 11));
+        dict.delete(quota.used());
+        assert_eq!(quota.check(&dict, 10, || None), Ok(()));
+        quota.count(&dict, 5, 0);
+        assert_eq!(quota.check(&dict, 1, || Some(10)), over(10, 11), "fewer than none");
+    }
+
+    #[test]
+    fn without_a_limit_it_is_a_share_of_the_dict() {
         let dict = InProcess::new(1000);
-        assert_eq!(Quota::new(b"data:", None).check(&dict, 500), Ok(()));
-        assert_eq!(Quota::new(b"data:", None).check(&dict, 501), Err(OverQuota { limit: 500, wanted: 501 }));
+        let quota = Quota::new("a_limit", b"of:", None, 4);
+        assert_eq!(quota.check(&dict, 250, || Some(0)), Ok(()));
+        assert_eq!(quota.check(&dict, 251, || Some(0)), over(250, 251));
     }
 }

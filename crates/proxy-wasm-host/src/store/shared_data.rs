@@ -5,12 +5,15 @@ use thiserror::Error;
 use super::{
     Dict, DictError,
     lock::Lock,
-    quota::{OverQuota, Quota},
+    owner_of,
+    quota::{OverQuota, Quota, entry_size},
 };
 use crate::context::Options;
 
 /// Stands before an entry's key in that of its lock.
 const LOCK: &str = "lock:";
+/// A plugin's part of the dict, unless `shared_data_limit` says another: a quarter.
+const SHARE: usize = 4;
 /// The entry that counts changes: where the cas of a value comes from.
 const CHANGES: &[u8] = b"changes";
 
@@ -40,10 +43,10 @@ pub enum SetError {
 
 impl SharedData {
     pub fn new(options: &Options) -> Self {
-        let key = format!("{LOCK}data:{}:{}:", options.vm_id.len(), options.vm_id).into_bytes();
+        let key = [LOCK.as_bytes(), b"data:", &owner_of(&options.vm_id)].concat();
         Self {
             prefix: key.len(),
-            quota: Quota::new(&key[LOCK.len()..], options.shared_data_limit),
+            quota: Quota::new("shared_data_limit", &key[LOCK.len()..], options.shared_data_limit, SHARE),
             key,
             ttl: options.shared_data_ttl,
             value: Vec::new(),
@@ -76,9 +79,10 @@ impl SharedData {
             if cas != 0 && stored.is_some_and(|stored| stored != cas) {
                 return Err(SetError::CasMismatch);
             }
-            let old_size = stored.map_or(0, |_| key.len() + self.value.len());
-            let new_size = value.map_or(0, |value| key.len() + value.len());
-            self.quota.check(dict, new_size.saturating_sub(old_size))?;
+            let old_size = stored.map_or(0, |_| entry_size(entry.len(), self.value.len()));
+            let new_size = value.map_or(0, |value| entry_size(entry.len(), value.len()));
+            let prefix = &self.key[LOCK.len()..self.prefix];
+            self.quota.check(dict, new_size.saturating_sub(old_size), || size_of_all(dict, prefix))?;
             let next = next_cas(dict)?;
             if !lock.is_held() {
                 continue;
@@ -99,6 +103,16 @@ impl SharedData {
         self.key.truncate(self.prefix);
         self.key.extend_from_slice(key);
     }
+}
+
+/// How many bytes the entries take whose keys begin with `prefix`.
+fn size_of_all(dict: &dyn Dict, prefix: &[u8]) -> Option<usize> {
+    let mut value = Vec::new();
+    let sizes = dict.keys(prefix)?.into_iter().filter_map(|key| {
+        dict.get(&key, &mut value)?;
+        Some(entry_size(key.len(), value.len()))
+    });
+    Some(sizes.sum())
 }
 
 /// One that no value has had for 2³² changes. All keys count together, so that one that is deleted and set does not repeat its own.
