@@ -4,15 +4,15 @@ use t::WASM 'no_plan';
 
 workers(3);
 
-# `--- script` is a configuration of `script`, run at once by one request. `require("run")(SCRIPT, NAME)` does the same.
+# `--- script` is a configuration of `script`, run at once by one request. `require("run")(SCRIPT, NAME, OPTIONS)` does the same.
 # `require("client")(URI)` is a request on a connection of its own; it returns the response's body.
 # `--- dict` is the directive, by default `lua_shared_dict resty_wasm 1m;`.
 my $lua = <<'_EOC_';
     init_by_lua_block {
         package.preload.run = function()
-            return function(script, name)
+            return function(script, name, options)
                 local wasm = require("resty.proxy-wasm")
-                local plugin = assert(wasm.load(name or "plugin", "target/guests/script.wasm"))
+                local plugin = assert(wasm.load(name or "plugin", "target/guests/script.wasm", options))
                 local ctx = assert(wasm.on_configure(plugin, script))
                 return wasm.on_http_request_headers(ctx)
             end
@@ -123,14 +123,15 @@ get_metric -1 -> NOT_FOUND
 
 
 
-=== TEST 4: a name is everybody's, with each type it has
+=== TEST 4: a name is that of all plugins with one vm_id, with each type it has
 --- config
     location = /t {
         content_by_lua_block {
             local run = require("run")
-            run("configure: define_metric counter n\nrequest_headers: increment_metric 1 2", "one")
-            run("configure: define_metric gauge other\nconfigure: define_metric counter n\nrequest_headers: get_metric $metric", "two")
-            run("configure: define_metric counter n\nconfigure: define_metric gauge n\nrequest_headers: get_metric $metric", "three")
+            local shared = {vm_id = "shared"}
+            run("configure: define_metric counter n\nrequest_headers: increment_metric 1 2", "one", shared)
+            run("configure: define_metric gauge other\nconfigure: define_metric counter n\nrequest_headers: get_metric $metric", "two", shared)
+            run("configure: define_metric counter n\nconfigure: define_metric gauge n\nrequest_headers: get_metric $metric", "three", shared)
         }
     }
 --- grep_error_log_out
@@ -298,13 +299,157 @@ lua_shared_dict resty_wasm 12k;
     location = /t {
         content_by_lua_block {
             local name = ("n"):rep(8000)
-            require("run")("configure: define_metric counter " .. name .. "\nconfigure: increment_metric 1 1\nconfigure: get_metric $metric")
+            local script = "configure: define_metric counter " .. name .. "\nconfigure: increment_metric 1 1\nconfigure: get_metric $metric"
+            require("run")(script, "plugin", {metric_limit = 1000000})
         }
     }
 --- grep_error_log eval: qr/proxy_define_metric: .*|(?:incre|get_).*metric .*? -> \w+/
 --- grep_error_log_out
 proxy_define_metric: there is no room for it
 increment_metric 1 1 -> NOT_FOUND
-get_metric $metric -> NOT_FOUND
+get_metric $metric -> OK
+--- error_log
+[error]
+
+
+
+=== TEST 12: what another plugin defines changes no metric of one
+--- config
+    location = /t {
+        content_by_lua_block {
+            local run = require("run")
+            run("configure: define_metric gauge n\nrequest_headers: record_metric $metric 7", "one")
+            run([[
+                configure: define_metric gauge n
+                configure: record_metric $metric 999
+                configure: define_metric counter n
+                configure: increment_metric $metric 998
+                configure: define_metric gauge vm_id=.=one;.;n
+                request_headers: record_metric $metric 997
+            ]], "two")
+            run("configure: define_metric gauge n\nrequest_headers: get_metric $metric", "one")
+            ngx.print(require("metrics")())
+        }
+    }
+--- response_body
+# TYPE n gauge
+n 7
+n{label_vm_id="one",vm_id="two"} 997
+n{vm_id="two"} 999
+# TYPE n_counter counter
+n_counter{vm_id="two"} 998
+--- error_log
+get_metric $metric -> OK 7
+
+
+
+=== TEST 13: a metric of the library's own is refused, however its name is written, and counts nothing
+--- config
+    location = /t {
+        content_by_lua_block {
+            require("run")([[
+                configure: define_metric gauge resty_wasm_running
+                configure: record_metric $metric 0
+                configure: get_metric $metric
+                configure: define_metric counter resty.wasm.calls-total_plugin=plugin
+                configure: increment_metric $metric 1000000
+                configure: define_metric counter plugin=.=plugin;.;resty_wasm_traps_total
+                configure: define_metric histogram resty_wasm
+                configure: define_metric counter my_resty_wasm_counter
+            ]])
+            local text = require("resty.wasm.metrics").prometheus()
+            for _, pattern in ipairs({"resty_wasm_running{[^\n]*", "my_resty_wasm_counter %d", "resty_wasm_traps", "1000000", "resty_wasm_sum"}) do
+                ngx.say(text:match(pattern))
+            end
+        }
+    }
+--- response_body_like
+^resty_wasm_running\{plugin="plugin",worker="\d"\} 1
+my_resty_wasm_counter 0
+nil
+nil
+nil$
+--- grep_error_log eval: qr/plugin "plugin": proxy_on_configure: .*? own|\b\w+_metric .*?(?=, client|$)/
+--- grep_error_log_out
+plugin "plugin": proxy_on_configure: proxy_define_metric: "resty_wasm_running" is not defined: names that begin with resty_wasm_ are the host's own
+define_metric gauge resty_wasm_running -> OK 0
+record_metric $metric 0 -> OK
+get_metric $metric -> OK 0
+plugin "plugin": proxy_on_configure: proxy_define_metric: "resty.wasm.calls-total_plugin=plugin" is not defined: names that begin with resty_wasm_ are the host's own
+define_metric counter resty.wasm.calls-total_plugin=plugin -> OK 0
+increment_metric $metric 1000000 -> OK
+plugin "plugin": proxy_on_configure: proxy_define_metric: "plugin=.=plugin;.;resty_wasm_traps_total" is not defined: names that begin with resty_wasm_ are the host's own
+define_metric counter plugin=.=plugin;.;resty_wasm_traps_total -> OK 0
+plugin "plugin": proxy_on_configure: proxy_define_metric: "resty_wasm" is not defined: names that begin with resty_wasm_ are the host's own
+define_metric histogram resty_wasm -> OK 0
+define_metric counter my_resty_wasm_counter -> OK 1
+--- error_log
+[error]
+
+
+
+=== TEST 14: metrics take no more of the dict than metric_limit, also after a trap, and more when series have gone
+--- config
+    location = /t {
+        content_by_lua_block {
+            local wasm, dict, contexts = require("resty.proxy-wasm"), ngx.shared.resty_wasm, {}
+            package.loaded.contexts = contexts
+            local plugin = assert(wasm.load("plugin", "target/guests/script.wasm", {metric_limit = 768}))
+            local function configure(script)
+                contexts[#contexts + 1] = assert(wasm.on_configure(plugin, script))
+            end
+            configure("configure: define_metric counter a\nconfigure: define_metric counter b\nconfigure: define_metric counter c\nrequest_headers: trap")
+            ngx.say(wasm.on_http_request_headers(contexts[1]))
+            configure("configure: define_metric counter d\nconfigure: increment_metric $metric 1")
+            for _, key in ipairs(dict:get_keys(0)) do
+                if key:find("6:plugin:0a", 1, true) or key:find("^counted:") then dict:delete(key) end
+            end
+            configure("configure: define_metric counter e\nconfigure: increment_metric $metric 1")
+        }
+    }
+--- response_body
+nilfailed to run proxy_on_http_request_headers
+--- grep_error_log eval: qr/plugin "plugin": proxy_on_configure: .*? would be \d+|\b\w+_metric .*?(?=, client|$)/
+--- grep_error_log_out
+define_metric counter a -> OK 1
+define_metric counter b -> OK 2
+plugin "plugin": proxy_on_configure: proxy_define_metric: "c" is not defined: metric_limit allows 768 bytes, with it there would be 1152
+define_metric counter c -> OK 0
+define_metric counter a -> OK 1
+define_metric counter b -> OK 2
+plugin "plugin": proxy_on_configure: proxy_define_metric: "c" is not defined: metric_limit allows 768 bytes, with it there would be 1152
+define_metric counter c -> OK 0
+plugin "plugin": proxy_on_configure: proxy_define_metric: "d" is not defined: metric_limit allows 768 bytes, with it there would be 1152
+define_metric counter d -> OK 0
+increment_metric $metric 1 -> OK
+define_metric counter e -> OK 3
+increment_metric $metric 1 -> OK
+--- error_log
+[error]
+
+
+
+=== TEST 15: a plugin can define 10000 metrics, whatever it traps in between
+--- dict
+lua_shared_dict resty_wasm 16m; lua_shared_dict test 1m;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local run, options = require("run"), {metric_limit = 10000000, log_rate = 1000000}
+            local lines = {}
+            for n = 1, 10000 do lines[n] = "request_headers: define_metric counter n" .. n end
+            lines[#lines + 1] = "request_headers: trap"
+            run(table.concat(lines, "\n"), "plugin", options)
+            run("configure: define_metric counter one-more\nconfigure: define_metric counter n1\nconfigure: log info end", "plugin", options)
+        }
+    }
+--- timeout: 60
+--- grep_error_log eval: qr/plugin "plugin": proxy_on_configure: .*? no more|define_metric counter (?:one-more|n1|n10000) -> \w+ \w+/
+--- grep_error_log_out
+define_metric counter n1 -> OK 1
+define_metric counter n10000 -> OK 10000
+plugin "plugin": proxy_on_configure: proxy_define_metric: "one-more" is not defined: there are 10000 metrics, and may be no more
+define_metric counter one-more -> OK 0
+define_metric counter n1 -> OK 1
 --- error_log
 [error]

@@ -28,7 +28,7 @@ __DATA__
     for _, options in ipairs({1, "vm_id", true, {vm_ids = "x"}, {1}, {vm_id = 1}, {vm_configuration = {}}, {escape_invalid_utf8 = "yes"},
                               {request_body = 1}, {response_body = "true"}, {shared_data_ttl = 0}, {shared_data_ttl = -1},
                               {shared_data_ttl = 0/0}, {shared_data_ttl = 1/0}, {shared_data_ttl = "1"}, {shared_data_limit = 0},
-                              {shared_queue_limit = 0}, {shared_queues_limit = 1}}) do
+                              {shared_queue_limit = 0}, {metric_limit = 1.5}, {metrics_limit = 1}}) do
         local plugin, err = load(options)
         ngx.say(plugin, " ", err)
     end
@@ -50,7 +50,8 @@ nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at
 nil bad options: shared_data_ttl must be a number of seconds, more than 0 and at most 10 years, got 1
 nil bad options: shared_data_limit must be a number of bytes, at least 1, got 0
 nil bad options: shared_queue_limit must be a number of bytes, at least 1, got 0
-nil bad options: there is no option shared_queues_limit, did you mean shared_queue_limit?
+nil bad options: metric_limit must be a number of bytes, at least 1, got 1.5
+nil bad options: there is no option metrics_limit, did you mean metric_limit?
 
 
 

@@ -156,6 +156,7 @@ fn plugin_options(name: &LuaString, given: Option<Table>) -> Result<std::result:
     options.shared_data_ttl = given.get::<Option<f64>>("shared_data_ttl")?.map(Duration::from_secs_f64);
     options.shared_data_limit = given.get::<Option<usize>>("shared_data_limit")?;
     options.shared_queue_limit = given.get::<Option<usize>>("shared_queue_limit")?;
+    options.metric_limit = given.get::<Option<usize>>("metric_limit")?;
     if let Some(timeout) = given.get::<Option<u64>>("callback_timeout")? {
         options.callback_timeout = Duration::from_millis(timeout);
     }

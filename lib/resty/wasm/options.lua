@@ -64,6 +64,7 @@ local KNOWN = {
     wait_only_when_paused = {"a boolean", is_boolean},
     shared_data_limit = {"a number of bytes, at least 1", is_limit},
     shared_queue_limit = {"a number of bytes, at least 1", is_limit},
+    metric_limit = {"a number of bytes, at least 1", is_limit},
     shared_data_ttl = {"a number of seconds, more than 0 and at most 10 years", function(value)
         return type(value) == "number" and value > 0 and value <= 315360000
     end},
@@ -110,6 +111,8 @@ end
 -- quarter of it. More are not set.
 -- `shared_queue_limit` number: how many bytes of the dict the queues of this `vm_id` may take, with their messages; default an
 -- eighth of it. More are not put into them.
+-- `metric_limit` number: how many bytes of the dict the metrics may take that plugins with this `vm_id` define; default a
+-- sixteenth of it. More are not defined.
 -- `callback_timeout` number: how many milliseconds a callback may run; default 5000.
 -- `background_cpu` number: how many milliseconds of each second it may run, in each worker, where no request waits for it: ticks,
 -- messages of queues, answers of callouts. When they are used up these wait; default 500.

@@ -20,6 +20,8 @@ pub struct Options {
     pub shared_data_limit: Option<usize>,
     /// The same for queues of this `vm_id` and their messages; `None` for an eighth.
     pub shared_queue_limit: Option<usize>,
+    /// The same for metrics that plugins with this `vm_id` define; `None` for a sixteenth.
+    pub metric_limit: Option<usize>,
     /// How long a callback may run. It is cut up to two [ticks](crate::vm::TICK) later.
     pub callback_timeout: Duration,
     /// How much of each second the plugin may run where no stream waits for it: in ticks, for queues, and for callouts.
@@ -71,6 +73,7 @@ impl Default for Options {
             shared_data_ttl: None,
             shared_data_limit: None,
             shared_queue_limit: None,
+            metric_limit: None,
             callback_timeout: Duration::from_secs(5),
             background_cpu: Duration::from_millis(500),
             memory_limit: 256 << 20,

@@ -7,7 +7,7 @@ use crate::{
     store::MetricError,
 };
 
-/// A metric that can't be defined has the id 0.
+/// A metric that can't be defined has the id 0, which counts nothing from then on.
 pub fn define_metric<H: Host>(
     call: &mut Call<'_, H>,
     metric_type: u32,
@@ -18,9 +18,19 @@ pub fn define_metric<H: Host>(
     call.check_unrestricted()?;
     let (mut memory, state) = call.memory()?;
     let kind = MetricType::try_from(metric_type).map_err(|()| Status::BadArgument)?;
-    let defined = state.metrics.define(state.host.dict(), kind, memory.name(name, name_size)?);
-    memory.write_u32(metric_out, *defined.as_ref().unwrap_or(&0))?;
-    answer(call, defined.map(drop))
+    let name = memory.name(name, name_size)?;
+    let defined = state.metrics.define(state.host.dict(), kind, name);
+    let refused = defined.err().filter(MetricError::is_refusal).map(|error| {
+        let (plugin, callback) = (&state.options.name, state.callback);
+        let name = name[..name.len().min(64)].escape_ascii();
+        format!("plugin {plugin:?}: {callback}: proxy_define_metric: \"{name}\" is not defined: {error}")
+    });
+    memory.write_u32(metric_out, defined.unwrap_or(0))?;
+    match refused {
+        Some(message) => call.log(LogLevel::Error, format_args!("{message}")),
+        None => answer(call, defined.map(drop))?,
+    }
+    Ok(())
 }
 
 pub fn increment_metric<H: Host>(call: &mut Call<'_, H>, metric: u32, offset: u64) -> Outcome {
@@ -42,6 +52,7 @@ pub fn get_metric<H: Host>(call: &mut Call<'_, H>, metric: u32, value_out: u32) 
     let (mut memory, state) = call.memory()?;
     match state.metrics.get(state.host.dict(), metric) {
         Ok(value) => Ok(memory.write_u64(value_out, value)?),
+        Err(MetricError::Refused) => Ok(memory.write_u64(value_out, 0)?),
         Err(error) => answer(call, Err(error)),
     }
 }
@@ -49,12 +60,9 @@ pub fn get_metric<H: Host>(call: &mut Call<'_, H>, metric: u32, value_out: u32) 
 /// What plugins know no status for is logged.
 fn answer<H: Host>(call: &Call<'_, H>, result: Result<(), MetricError>) -> Outcome {
     match result {
+        Ok(()) | Err(MetricError::Refused) => {}
         Err(MetricError::Status(status)) => return Err(status.into()),
-        Err(MetricError::Dict(error)) => call.log(LogLevel::Error, format_args!("{}: {error}", call.name)),
-        Err(MetricError::TooMany(most)) => {
-            call.log(LogLevel::Error, format_args!("{}: the plugin has {most} metrics, and no more", call.name));
-        }
-        Ok(()) => {}
+        Err(error) => call.log(LogLevel::Error, format_args!("{}: {error}", call.name)),
     }
     Ok(())
 }

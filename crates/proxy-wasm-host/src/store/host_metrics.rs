@@ -10,8 +10,13 @@ use crate::{
 /// What the host counts itself, for Prometheus. Labels are in names, as Istio has them.
 ///
 /// Counters are those of a virtual machine, added to what others of the same plugin have counted. Gauges are those of a process.
-#[derive(Default)]
 pub(crate) struct HostMetrics(Metrics);
+
+impl Default for HostMetrics {
+    fn default() -> Self {
+        Self(Metrics::of_host())
+    }
+}
 
 impl HostMetrics {
     /// Counts callbacks that were called: `resty_wasm_calls_total`.
@@ -31,7 +36,7 @@ impl HostMetrics {
     }
 
     /// Counts a callout that took `duration`: `resty_wasm_callout_milliseconds`, a histogram, and
-    /// `resty_wasm_callout_errors_total`. `kind` is `http`, `grpc` or `stream`; `failure` is in few words, or a gRPC status.
+    /// `resty_wasm_callout_errors_total`. `kind` is `http`, `grpc` or `stream`; `failure` is one of a few words, or a gRPC status.
     pub fn callout(&mut self, dict: &dyn Dict, plugin: &str, kind: &str, duration: Duration, failure: Option<&str>) {
         let labels = [("plugin", plugin), ("kind", kind)];
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

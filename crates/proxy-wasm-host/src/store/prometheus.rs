@@ -7,19 +7,33 @@ use std::{
 
 use super::{
     Dict,
-    metrics::{self, BUCKETS, Value},
+    metrics::{self, BUCKETS, Series, Value},
 };
 use crate::abi::MetricType;
 
 /// Names and values, in the order of the metric's name.
 type Labels = Vec<(String, String)>;
 
-/// All metrics in Prometheus' text format, families sorted by name.
+/// The label of a series whose family another `vm_id` has defined first.
+const VM_ID: &str = "vm_id";
+/// What the families of the host's own begin with.
+const RESERVED: &str = "resty_wasm_";
+
+/// All metrics in Prometheus' text format, families sorted by name. One that was defined first keeps its name, and its series have
+/// no label that tells whose they are: nothing that is defined later changes them.
 pub fn prometheus(dict: &dyn Dict) -> String {
-    let mut families: BTreeMap<(String, MetricType), BTreeMap<Labels, Value>> = BTreeMap::new();
-    for (kind, name, value) in metrics::all(dict) {
-        let (family, labels) = split(&String::from_utf8_lossy(&name));
-        let series = families.entry((family, kind)).or_default();
+    let mut owners: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut names: BTreeMap<(String, MetricType), String> = BTreeMap::new();
+    let mut families: BTreeMap<String, (MetricType, BTreeMap<Labels, Value>)> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for Series { vm_id, kind, name, value } in metrics::all(dict) {
+        let (family, mut labels) = split(&String::from_utf8_lossy(&name));
+        let owner = owners.entry(family.clone()).or_insert_with(|| vm_id.clone());
+        if vm_id != *owner {
+            labels.push((VM_ID.to_owned(), vm_id.unwrap_or_default()));
+        }
+        let name = names.entry((family, kind)).or_insert_with_key(|(family, _)| claim(family, kind, &mut taken));
+        let (_, series) = families.entry(name.clone()).or_insert_with(|| (kind, BTreeMap::new()));
         // Names that differ only in what Prometheus does not allow are one.
         match series.remove(&labels) {
             Some(other) => _ = series.insert(labels, add(other, value)),
@@ -28,12 +42,18 @@ pub fn prometheus(dict: &dyn Dict) -> String {
     }
 
     let mut text = String::new();
-    let mut taken = BTreeSet::new();
-    for ((family, kind), series) in families {
-        let family = claim(family, kind, &mut taken);
+    for (family, (kind, series)) in families {
         write_family(&mut text, &family, kind, &series);
     }
     text
+}
+
+/// Whether a metric of this name would be one of the host's own.
+pub fn is_reserved(name: &[u8]) -> bool {
+    let (mut family, _) = split(&String::from_utf8_lossy(name));
+    // A histogram's samples have a suffix.
+    family.push('_');
+    family.starts_with(RESERVED)
 }
 
 fn add(one: Value, other: Value) -> Value {
@@ -47,7 +67,8 @@ fn add(one: Value, other: Value) -> Value {
 }
 
 /// Takes the names that a family's samples have. When another family, of another type, has one of them, the type is added.
-fn claim(mut family: String, kind: MetricType, taken: &mut BTreeSet<String>) -> String {
+fn claim(family: &str, kind: MetricType, taken: &mut BTreeSet<String>) -> String {
+    let mut family = family.to_owned();
     let samples = |family: &str| match kind {
         MetricType::Histogram => ["", "_bucket", "_sum", "_count"].map(|suffix| format!("{family}{suffix}")).to_vec(),
         _ => vec![family.to_owned()],
@@ -148,10 +169,10 @@ fn key_start(name: &str, end: usize) -> Option<usize> {
     (key > 0 && name.as_bytes()[start] == b'_').then_some(start)
 }
 
-/// `le` is a histogram's own, and names that begin with `__` are Prometheus'.
+/// `le` is a histogram's own, [`VM_ID`] the host's, and names that begin with `__` are Prometheus'.
 fn label_name(name: &str) -> String {
     let name = sanitize(name, false);
-    if name == "le" || name.starts_with("__") { format!("label_{name}") } else { name }
+    if name == "le" || name == VM_ID || name.starts_with("__") { format!("label_{name}") } else { name }
 }
 
 /// A name as Prometheus allows it: letters, digits, `_` and, of metrics, `:`; no digit first.
@@ -172,15 +193,21 @@ mod tests {
         super::{InProcess, Metrics},
         *,
     };
+    use crate::context::Options;
 
     /// The text of metrics that were recorded once each.
     fn text(recorded: &[(MetricType, &[u8], u64)]) -> String {
-        let (dict, mut metrics) = (InProcess::new(1 << 20), Metrics::default());
-        for (kind, name, value) in recorded {
-            let id = metrics.define(&dict, *kind, name).ok().unwrap();
-            metrics.record(&dict, id, *value).ok().unwrap();
-        }
+        let dict = InProcess::new(1 << 20);
+        record(&dict, "vm", recorded);
         prometheus(&dict)
+    }
+
+    fn record(dict: &InProcess, vm_id: &str, recorded: &[(MetricType, &[u8], u64)]) {
+        let mut metrics = Metrics::new(&Options { metric_limit: Some(1 << 20), ..Options::new(vm_id) });
+        for (kind, name, value) in recorded {
+            let id = metrics.define(dict, *kind, name).unwrap();
+            metrics.record(dict, id, *value).unwrap();
+        }
     }
 
     use MetricType::{Counter, Gauge, Histogram};
@@ -240,8 +267,8 @@ mod tests {
         let text = text(&[(Gauge, b"x", 1), (Counter, b"x", 2), (Gauge, b"x_gauge", 3), (Counter, b"x_k=v", 4)]);
         assert_eq!(
             text,
-            "# TYPE x counter\nx 2\nx{k=\"v\"} 4\n# TYPE x_gauge gauge\nx_gauge 1\n\
-             # TYPE x_gauge_gauge gauge\nx_gauge_gauge 3\n"
+            "# TYPE x gauge\nx 1\n# TYPE x_counter counter\nx_counter 2\nx_counter{k=\"v\"} 4\n\
+             # TYPE x_gauge gauge\nx_gauge 3\n"
         );
     }
 
@@ -270,6 +297,58 @@ mod tests {
                 "h_sum_counter 1"
             ]
         );
+    }
+
+    #[test]
+    fn nothing_that_another_vm_id_defines_changes_a_family() {
+        let dict = InProcess::new(1 << 20);
+        record(
+            &dict,
+            "one",
+            &[(Gauge, b"a.b", 1), (Gauge, b"a.b_k=v", 2), (Counter, b"h_sum", 3), (Gauge, b"x_gauge", 4)],
+        );
+        let before = prometheus(&dict);
+        let forged: [(MetricType, &[u8], u64); 8] = [
+            (Gauge, b"a.b", 100),
+            (Gauge, b"a-b", 100),
+            (Counter, b"a_b", 100),
+            (Gauge, b"vm_id=.=one;.;a_b", 100),
+            (Histogram, b"h", 100),
+            (Counter, b"x", 100),
+            (Gauge, b"x", 100),
+            (Gauge, b"k=.=v;.;a_b", 100),
+        ];
+        record(&dict, "the\"other", &forged);
+        let text = prometheus(&dict);
+        for line in before.lines() {
+            assert!(text.lines().any(|other| other == line), "{line} is not in:\n{text}");
+        }
+        for line in [
+            r#"a_b{vm_id="the\"other"} 200"#,
+            r#"a_b{label_vm_id="one",vm_id="the\"other"} 100"#,
+            r#"a_b{k="v",vm_id="the\"other"} 100"#,
+            r#"a_b_counter{vm_id="the\"other"} 100"#,
+            r#"h_histogram_sum 100"#,
+            r#"x_gauge_gauge 100"#,
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_hosts_own_is_so_however_it_is_written() {
+        for name in [
+            "resty_wasm_calls_total",
+            "resty.wasm-x",
+            "plugin=.=p;.;resty_wasm_calls_total",
+            "resty_wasm_x_k=v",
+            "resty_wasm",
+        ] {
+            assert!(is_reserved(name.as_bytes()), "{name}");
+        }
+        for name in ["resty_wasmtime", "my_resty_wasm_x", "resty", ""] {
+            assert!(!is_reserved(name.as_bytes()), "{name}");
+        }
     }
 
     fn is_name(name: &str, colon: bool) -> bool {

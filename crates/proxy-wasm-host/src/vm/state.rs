@@ -88,7 +88,7 @@ impl<H: Host> State<H> {
             limiter: Limiter::new(&options),
             shared_data: SharedData::new(&options),
             wasi: wasi::context(&options.env),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(&options),
             host_metrics: HostMetrics::default(),
             host,
             options,
