@@ -452,3 +452,30 @@ qr/"x" is not set to a value of 16384 bytes: shared_data_limit allows 16384 byte
     }
 --- error_log
 get_shared second -> OK 0123456789
+
+
+
+=== TEST 17: a plugin's small values, messages and metrics, each as many as it may have, leave what another shares where it is
+--- config
+    location = /t {
+        content_by_lua_block {
+            local run = require("run")
+            local lines = {"request_headers: register_queue q"}
+            for n = 1, 20 do run("request_headers: set_shared key" .. n .. " " .. ("v"):rep(5000) .. " 0", "victim") end
+            for n = 1, 6000 do
+                lines[#lines + 1] = "request_headers: set_shared " .. n .. " v 0"
+                lines[#lines + 1] = "request_headers: enqueue $queue m"
+                lines[#lines + 1] = "request_headers: define_metric counter n" .. n
+            end
+            assert(run(table.concat(lines, "\n"), "flood", {log_rate = 1000000}))
+            for n = 1, 20 do assert(run("request_headers: has_shared key" .. n, "victim")) end
+        }
+    }
+--- timeout: 60
+--- grep_error_log eval: qr/has_shared key\d+ -> \w+/
+--- grep_error_log_out eval
+CORE::join "", map { "has_shared key$_ -> OK\n" } 1 .. 20
+--- error_log
+shared_data_limit allows 262144 bytes
+shared_queue_limit allows 131072 bytes
+metric_limit allows 65536 bytes
