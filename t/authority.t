@@ -11,7 +11,7 @@ add_block_preprocessor(sub {
     my ($block) = @_;
     my ($script, $client) = map { (delete $block->{$_} // [])->[0] // '' } qw(script client);
     my $variables = CORE::join ' ', map { "\$$_" }
-        qw(http_host host http_user_agent http_referer http_x_forwarded_for http_cookie http_via content_type http_x_request_id args);
+        qw(http_host host http_user_agent http_referer http_x_forwarded_for http_cookie http_via content_type http_x_request_id args remote_user);
     $block->set_value(http_config => <<"_EOC_" . ($block->http_config // ''));
     map \$http_host \$mapped_host { default \$http_host; }
     log_format variables "logged [$variables \$mapped_host \$sent_http_content_type \$sent_http_x_sent]";
@@ -144,6 +144,8 @@ request_headers: get_property http_cookie
 request_headers: get_property http_via
 request_headers: get_property content_type
 request_headers: get_property http_x_request_id
+request_headers: get_property remote_user
+request_headers: replace_header request authorization "Basic VVM6cA=="
 request_headers: replace_header request user-agent UA
 request_headers: replace_header request referer RE
 request_headers: replace_header request x-forwarded-for XF
@@ -164,13 +166,14 @@ request_headers: get_property http_cookie
 request_headers: get_property http_via
 request_headers: get_property content_type
 request_headers: get_property http_x_request_id
+request_headers: get_property remote_user
 --- client
 ngx.print((raw("GET /t?old=1 HTTP/1.0\r\nHost: h\r\nUser-Agent: ua\r\nReferer: re\r\nX-Forwarded-For: xf\r\nCookie: co\r\nVia: vi\r\n"
-             .. "Content-Type: ct\r\nX-Request-Id: id\r\n\r\n"):match("\n\n(.*)")))
+             .. "Content-Type: ct\r\nX-Request-Id: id\r\nAuthorization: basic  dXM6cGFzcw==\r\n\r\n"):match("\n\n(.*)")))
 ngx.print(logged())
 --- response_body
-h /t?new=1 h h UA RE XF CO VI CT ID new=1 h
-logged [h h UA RE XF CO VI CT ID new=1 h text/plain sent]
+h /t?new=1 h h UA RE XF CO VI CT ID new=1 US h
+logged [h h UA RE XF CO VI CT ID new=1 US h text/plain sent]
 --- grep_error_log eval: qr/get_property (?!request.0headers)\S+ -> OK .*?(?=, client)/
 --- grep_error_log_out
 get_property request\0useragent -> OK ua
@@ -184,6 +187,7 @@ get_property http_cookie -> OK co
 get_property http_via -> OK vi
 get_property content_type -> OK ct
 get_property http_x_request_id -> OK id
+get_property remote_user -> OK us
 get_property request\0useragent -> OK UA
 get_property request\0referer -> OK RE
 get_property request\0id -> OK ID
@@ -196,6 +200,7 @@ get_property http_cookie -> OK CO
 get_property http_via -> OK VI
 get_property content_type -> OK CT
 get_property http_x_request_id -> OK ID
+get_property remote_user -> OK US
 
 
 

@@ -1,5 +1,6 @@
 use std::{borrow::Cow, ffi::c_int, ptr::null};
 
+use base64ct::{Base64Unpadded, Encoding};
 use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
 
 use super::framing::{self, Framing, frames_request, is_token};
@@ -86,6 +87,18 @@ pub fn get_by_variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, 
         joined.to_mut().extend_from_slice(value);
         joined
     }))
+}
+
+/// The user's name of a request with HTTP's Basic authentication (RFC 7617), whether it is right or not.
+pub fn basic_user(request: &Request) -> Option<Vec<u8>> {
+    const SCHEME: &[u8] = b"Basic ";
+    let value = get(request, b"authorization")?;
+    let (scheme, encoded) = value.split_at_checked(SCHEME.len())?;
+    let encoded = scheme.eq_ignore_ascii_case(SCHEME).then(|| encoded.trim_ascii_start())?;
+    let encoded = std::str::from_utf8(encoded).ok()?;
+    let mut user = Base64Unpadded::decode_vec(encoded.trim_end_matches('=')).ok()?;
+    user.truncate(memchr::memchr(b':', &user)?);
+    Some(user)
 }
 
 /// How long nginx takes the body to be, as text: what the client declared, or how much of it there was.

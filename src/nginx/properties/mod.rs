@@ -54,6 +54,7 @@ fn variable<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     match &*lowercase {
         b"content_type" => headers::request::get(request, b"content-type"),
         b"content_length" => headers::request::content_length(request).map(Cow::from),
+        b"remote_user" => headers::request::basic_user(request).map(Cow::from),
         [b'h', b't', b't', b'p', b'_', name @ ..] => headers::request::get_by_variable(request, name),
         [b's', b'e', b'n', b't', b'_', b'h', b't', b't', b'p', b'_', name @ ..] => response_header(name),
         _ => variables::read(request, name).map(Cow::from),

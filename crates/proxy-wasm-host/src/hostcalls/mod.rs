@@ -19,7 +19,7 @@ mod unknown;
 
 use std::borrow::Cow;
 
-use wasmtime::{AsContextMut, Caller};
+use wasmtime::{AsContextMut, Caller, Memory};
 
 use crate::{
     abi::{LogLevel, Status},
@@ -46,16 +46,22 @@ pub(crate) struct Call<'a, H: Host> {
 ///
 /// # Errors
 /// When the guest exports no memory.
+#[inline]
 pub(crate) fn memory_of<'a, H: Host>(
     caller: &'a mut Caller<'_, State<H>>,
 ) -> Result<(GuestMemory<'a>, &'a mut State<H>), Trap> {
     let memory = match caller.data().memory {
         Some(memory) => memory,
-        // A start section runs before the instance stands.
-        None => caller.get_export("memory").and_then(|export| export.into_memory()).ok_or(Trap::NoMemory)?,
+        None => find_memory(caller)?,
     };
     let (bytes, state) = memory.data_and_store_mut(caller);
     Ok((GuestMemory::new(bytes), state))
+}
+
+/// The memory of an instance that does not stand yet: its start section runs.
+#[cold]
+fn find_memory<H: Host>(caller: &mut Caller<'_, State<H>>) -> Result<Memory, Trap> {
+    caller.get_export("memory").and_then(|export| export.into_memory()).ok_or(Trap::NoMemory)
 }
 
 impl<'a, H: Host> Call<'a, H> {
