@@ -7,6 +7,7 @@ pub const LONGEST_NAME: usize = 1 << 20;
 pub struct GuestMemory<'a>(&'a mut [u8]);
 
 impl<'a> GuestMemory<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
         Self(bytes)
     }
@@ -15,6 +16,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// A trap when any of them is outside of the memory.
+    #[inline]
     pub fn bytes(&self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
         let range = self.range(pointer, size)?;
         Ok(&self.0[range])
@@ -24,6 +26,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// As [`Self::bytes`]; a trap when there are more than [`LONGEST_NAME`].
+    #[inline]
     pub fn name(&self, pointer: u32, size: u32) -> Result<&[u8], Trap> {
         check_name(self.bytes(pointer, size)?)
     }
@@ -32,6 +35,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// As [`Self::name`].
+    #[inline]
     pub fn into_name(self, pointer: u32, size: u32) -> Result<&'a [u8], Trap> {
         let range = self.range(pointer, size)?;
         check_name(&self.0[range])
@@ -41,6 +45,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// As [`Self::bytes`].
+    #[inline]
     pub fn bytes_mut(&mut self, pointer: u32, size: u32) -> Result<&mut [u8], Trap> {
         let range = self.range(pointer, size)?;
         Ok(&mut self.0[range])
@@ -50,6 +55,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// As [`Self::bytes`].
+    #[inline]
     pub fn read_u32(&self, pointer: u32) -> Result<u32, Trap> {
         let bytes = self.bytes(pointer, 4)?;
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -59,6 +65,7 @@ impl<'a> GuestMemory<'a> {
     ///
     /// # Errors
     /// As [`Self::bytes`].
+    #[inline]
     pub fn write_u32(&mut self, pointer: u32, value: u32) -> Result<(), Trap> {
         self.bytes_mut(pointer, 4)?.copy_from_slice(&value.to_le_bytes());
         Ok(())
@@ -73,6 +80,7 @@ impl<'a> GuestMemory<'a> {
         Ok(())
     }
 
+    #[inline]
     fn range(&self, pointer: u32, size: u32) -> Result<std::ops::Range<usize>, Trap> {
         if size == 0 {
             return Ok(0..0);
@@ -85,6 +93,7 @@ impl<'a> GuestMemory<'a> {
     }
 }
 
+#[inline]
 fn check_name(name: &[u8]) -> Result<&[u8], Trap> {
     if name.len() > LONGEST_NAME { Err(Trap::NameLimit { size: name.len() }) } else { Ok(name) }
 }

@@ -116,12 +116,18 @@ impl<'a, H: Host> Call<'a, H> {
     }
 
     /// The stream that the call is about to change; when there is none, a line in the log says so.
+    #[inline]
     pub fn stream_to_change(&self) -> Result<Option<H::Stream>, Trap> {
         let stream = self.stream()?;
         if stream.is_none() {
-            self.log(LogLevel::Error, format_args!("{}: there is no stream in a plugin context", self.name));
+            self.log_missing_stream();
         }
         Ok(stream)
+    }
+
+    #[cold]
+    fn log_missing_stream(&self) {
+        self.log(LogLevel::Error, format_args!("{}: there is no stream in a plugin context", self.name));
     }
 
     /// Logs where the guest's own messages of this moment go.

@@ -124,6 +124,7 @@ impl<H: Host> State<H> {
     }
 
     /// The stream that hostcalls act on; `None` in a plugin context.
+    #[inline]
     pub fn effective_stream(&self) -> Option<H::Stream> {
         if self.effective == self.current {
             return self.stream.clone();
@@ -165,6 +166,7 @@ impl<H: Host> State<H> {
     }
 
     /// Hostcalls act on the context `id` from now on.
+    #[inline]
     pub fn act_on(&mut self, id: u32) {
         self.effective = id;
         self.kept_by_stream = self.contexts.kept_for(id);
@@ -172,6 +174,7 @@ impl<H: Host> State<H> {
     }
 
     /// Notes what is kept for the stream that hostcalls have acted on.
+    #[inline]
     pub fn note_kept(&mut self) {
         let kept = self.kept();
         if kept != self.kept_by_stream {
@@ -238,13 +241,14 @@ impl<H: Host> State<H> {
     }
 
     /// Writes out what the guest left on stdout and stderr without an end of line.
-    #[inline]
+    #[inline(always)]
     pub fn flush_stdio(&mut self) {
         if !self.stdio.is_empty() {
             self.write_out_stdio();
         }
     }
 
+    #[cold]
     fn write_out_stdio(&mut self) {
         let mut stdio = std::mem::take(&mut self.stdio);
         stdio.flush(|level, line| self.log(level, line));

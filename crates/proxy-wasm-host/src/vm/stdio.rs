@@ -44,6 +44,7 @@ impl Stdio {
         }
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.out.is_empty() && self.err.is_empty()
     }
