@@ -1,6 +1,6 @@
 package t::Http2;
 
-# Real clients of HTTP/2: curl and nghttp. Lua code of a test asks for them (t/lib/http2.lua), so that a test looks like any other:
+# Real clients of HTTP/2: curl, nghttp, and tonic's of gRPC. Lua code of a test asks for them (t/lib/http2.lua), so that a test looks like any other:
 #
 #   use t::Http2;
 #   start_clients();       # until this file's end
@@ -52,6 +52,7 @@ sub answer {
     my ($client, @arguments) = @_;
     return output('curl', '-sS', '-i', '-m', $TIMEOUT, '--http2-prior-knowledge', @arguments) if $client eq 'curl';
     return exchange(output('nghttp', '-v', '-t', $TIMEOUT, @arguments)) if $client eq 'nghttp';
+    return output('timeout', $TIMEOUT, 'target/servers/debug/grpc-client', @arguments) if $client eq 'tonic';
     return "no such client: $client\n";
 }
 

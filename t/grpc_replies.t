@@ -2,11 +2,14 @@
 
 use t::WASM 'no_plan';
 use t::Http2;
+use t::Servers;
 
 start_clients();
+start_servers();
 
 # --- script is the configuration of a plugin whose callbacks all run in /svc, which goes to a gRPC server that answers one message and
-# `grpc-status: 0`. --- calls is Lua code: there call(CONTENT_TYPE) says what nghttp gets.
+# `grpc-status: 0`, and in /test.Echo/, which goes to tonic's (t/servers). --- calls is Lua code: there call(CONTENT_TYPE) says what nghttp
+# gets, and tonic(KIND, METHOD, MESSAGE) what tonic's client does.
 add_block_preprocessor(sub {
     my ($block) = @_;
     my ($script, $calls, $body) = map { (delete $block->{$_} // [])->[0] } qw(script calls body);
@@ -24,6 +27,12 @@ $script
         function call(content_type, ...)
             ngx.print(require("http2").get("http://127.0.0.1:1985/svc", "-H", "te: trailers", "-H", "content-type: " .. content_type, ...))
         end
+        function tonic(kind, method, message)
+            ngx.print(require("http2").grpc(kind, "http://127.0.0.1:1985", "/test.Echo/" .. method, message))
+        end
+        function configure(script)
+            ctx = assert(wasm.on_configure(plugin, script))
+        end
     }
     server {
         listen 127.0.0.1:1986 http2;
@@ -40,6 +49,12 @@ _EOC_
     listen 127.0.0.1:1985 http2;
     location = /svc {
         grpc_pass grpc://127.0.0.1:1986;
+        access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
+        header_filter_by_lua_block { assert(wasm.on_http_response_headers(ctx)) }
+        $body
+    }
+    location /test.Echo/ {
+        grpc_pass grpc://$t::Servers::GRPC;
         access_by_lua_block { assert(wasm.on_http_request_headers(ctx)) }
         header_filter_by_lua_block { assert(wasm.on_http_response_headers(ctx)) }
         $body
@@ -123,7 +138,7 @@ end
 request_headers: log info nothing
 --- calls
 for _, status in ipairs({400, 401, 403, 404, 429, 500, 502, 503, 504, 200, 418}) do
-    ctx = assert(wasm.on_configure(assert(wasm.load("plugin", "target/guests/script.wasm")), "request_headers: send_local_response " .. status .. ' ""'))
+    configure("request_headers: send_local_response " .. status .. ' ""')
     local text = require("http2").get("http://127.0.0.1:1985/svc", "-H", "content-type: application/grpc+proto")
     ngx.say(status, " ", text:match(":status: (%d+)"), " ", text:match("grpc%-status: (%d+)"), " ", (text:match("body")))
 end
@@ -147,7 +162,7 @@ end
 request_headers: log info nothing
 --- calls
 for _, reply in ipairs({ [[send_local_response 403 "no good%\xe4\r\n"]], [[send_grpc_response 200 5 "not here" ""]], [[send_grpc_response 404 -1 "internal" ""]], [[send_grpc_response 404 0 "" "" grpc-status=9]] }) do
-    ctx = assert(wasm.on_configure(assert(wasm.load("plugin", "target/guests/script.wasm")), "request_headers: " .. reply))
+    configure("request_headers: " .. reply)
     local text = require("http2").get("http://127.0.0.1:1985/svc", "-H", "content-type: application/grpc")
     ngx.say((text:gsub("\n", ", ")))
 end
@@ -197,3 +212,111 @@ ngx.say(all:match("^HTTP/1.1 (%d+)"), " ", all:match("grpc%-status: (%d+)"), " "
 200 7 chunked HTTP/1.1 404
 --- error_log
 the body of a local reply was not sent, but the response's own
+
+
+
+=== TEST 10: a client made with tonic gets the server's messages and status through a plugin that sends no reply
+--- script
+request_headers: log info nothing
+--- calls
+tonic("unary", "Unary", "hello")
+tonic("streaming", "ServerStream", "2 message")
+tonic("streaming", "FailLater", "9 of the server")
+--- response_body
+message hello
+status 0
+message message 0
+message message 1
+status 0
+message first
+status 9 of the server
+
+
+
+=== TEST 11: it gets a reply's status, message and metadata, of calls of either kind
+--- script
+request_headers: send_grpc_response 403 7 details "denied" x-meta=data
+--- calls
+tonic("unary", "Unary", "hello")
+tonic("streaming", "ServerStream", "2 message")
+--- response_body
+status 7 denied
+metadata x-meta: data
+status 7 denied
+metadata x-meta: data
+
+
+
+=== TEST 12: in the response's place also, without the server's messages and status
+--- script
+response_headers: send_grpc_response 403 7 details "denied" x-meta=data
+--- calls
+tonic("unary", "Unary", "hello")
+tonic("streaming", "ServerStream", "2 message")
+tonic("streaming", "FailLater", "9 of the server")
+tonic("unary", "Fail", "9 of the server")
+--- response_body
+status 7 denied
+metadata x-meta: data
+status 7 denied
+metadata x-meta: data
+status 7 denied
+metadata x-meta: data
+status 7 denied
+metadata x-meta: data
+
+
+
+=== TEST 13: once the response has begun it gets the reply's status, not the server's
+--- script
+response_body: send_grpc_response 403 7 details "denied"
+--- calls
+tonic("unary", "Unary", "hello")
+tonic("streaming", "FailLater", "9 of the server")
+--- response_body
+status 7 denied
+status 7 denied
+
+
+
+=== TEST 14: what it takes for the status where the plugin gives that of HTTP alone
+--- script
+request_headers: log info nothing
+--- calls
+for _, status in ipairs({400, 401, 403, 404, 429, 500, 502, 503, 504, 200, 418}) do
+    configure("request_headers: send_local_response " .. status .. ' ""')
+    ngx.print(status, " ")
+    tonic("unary", "Unary", "hello")
+end
+--- response_body
+400 status 13
+401 status 16
+403 status 7
+404 status 12
+429 status 14
+500 status 2
+502 status 14
+503 status 14
+504 status 14
+200 status 2
+418 status 2
+
+
+
+=== TEST 15: any message comes to it as the plugin wrote it
+--- script
+request_headers: log info nothing
+--- calls
+for _, message in ipairs({ [[100% Größe ✓]], [[a b%20c]], [[\x01\t"\r\nx-injected: 1\x7f]] }) do
+    for _, callback in ipairs({"request_headers", "response_headers"}) do
+        configure(callback .. ': send_grpc_response 403 7 "" "' .. message:gsub('"', '\\"') .. '"')
+        ngx.print((require("http2").grpc("unary", "http://127.0.0.1:1985", "/test.Echo/Unary", "hello"):gsub("%c", function(c) return ("<%02x>"):format(c:byte()) end)), "\n")
+    end
+end
+--- response_body
+status 7 100% Größe ✓<0a>
+status 7 100% Größe ✓<0a>
+status 7 a b%20c<0a>
+status 7 a b%20c<0a>
+status 7 <01><09>"<0d><0a>x-injected: 1<7f><0a>
+status 7 <01><09>"<0d><0a>x-injected: 1<7f><0a>

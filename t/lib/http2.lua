@@ -25,4 +25,11 @@ function _M.curl(uri, ...)
     return ask("curl", uri, ...)
 end
 
+--- Makes a call of gRPC with tonic: t/servers/src/bin/grpc-client.rs
+-- @param kind `unary` or `streaming`
+-- @return messages, status and metadata, a line each
+function _M.grpc(kind, origin, path, message)
+    return ask("tonic", kind, origin, path, message)
+end
+
 return _M
