@@ -13,6 +13,8 @@ pub struct Case {
     /// For the guest `script`.
     pub script: Vec<String>,
     pub exchanges: Vec<Exchange>,
+    /// The requests go over HTTP/2, all at the same time, without what only HTTP/1 has.
+    pub is_http2: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -180,6 +182,9 @@ fn list(sizes: &[usize]) -> String {
 impl Display for Case {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "phases {}", self.phases.join(" "))?;
+        if self.is_http2 {
+            writeln!(f, "protocol http2")?;
+        }
         self.script.iter().try_for_each(|line| writeln!(f, "script {line}"))?;
         self.exchanges.iter().try_for_each(|exchange| writeln!(f, "exchange {exchange}"))
     }
@@ -231,9 +236,10 @@ impl FromStr for Case {
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             match line.split_once(' ') {
                 Some(("phases", rest)) => case.phases = rest.split(' ').map(str::to_owned).collect(),
+                Some(("protocol", "http2")) => case.is_http2 = true,
                 Some(("script", rest)) => case.script.push(rest.to_owned()),
                 Some(("exchange", rest)) => case.exchanges.push(rest.parse()?),
-                _ => return Err(format!("`{line}` begins with none of phases, script, exchange")),
+                _ => return Err(format!("`{line}` is none of phases, protocol http2, script, exchange")),
             }
         }
         Ok(case)

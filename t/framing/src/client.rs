@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use crate::case::{AnswerFraming, Case, Exchange, Moment, Request, RequestBody};
 use crate::effects::{BodyEffect, Effects};
 use crate::generate::PROXIED;
+use crate::http2::Http2;
 use crate::message::{Fault, Framing, Head, Reader, show};
 use crate::nginx::{RETURNED, SAID, STATIC_BODY};
 use crate::upstream::{Board, Expected, WATCHDOG};
@@ -58,19 +59,22 @@ pub struct Client {
     pub counts: Counts,
     admin: Option<Connection>,
     bystander: Option<Connection>,
+    http2: Http2,
 }
 
-struct Response {
-    status: u16,
-    head: Head,
-    body: Vec<u8>,
+pub struct Response {
+    pub status: u16,
+    pub head: Head,
+    pub body: Vec<u8>,
     /// The connection ends with it.
-    closes: bool,
+    pub closes: bool,
 }
 
 impl Client {
-    pub fn new(port: u16, upstream: u16, board: Board) -> Self {
-        Self { port, upstream, board, counts: Counts::default(), admin: None, bystander: None }
+    /// `http2_port` is where nginx takes HTTP/2.
+    pub fn new(port: u16, http2_port: u16, upstream: u16, board: Board) -> std::io::Result<Self> {
+        let http2 = Http2::new(http2_port)?;
+        Ok(Self { port, upstream, board, counts: Counts::default(), admin: None, bystander: None, http2 })
     }
 
     /// Runs a case. Its requests have ids from `first_id` on. An error is a finding.
@@ -83,6 +87,9 @@ impl Client {
         self.install(case)?;
         self.counts.cases += 1;
         let mut rest: Vec<(u64, &Exchange)> = (first_id..).zip(&case.exchanges).collect();
+        if case.is_http2 {
+            self.run_http2(&effects, std::mem::take(&mut rest), first_id)?;
+        }
         while !rest.is_empty() {
             let mut connection = Connection::open(self.port)?;
             let outcome = self.run_connection(&mut connection, &effects, &mut rest, first_id);
@@ -105,7 +112,8 @@ impl Client {
             let request = &exchange.request;
             let body = effects.request_body(request.body_bytes(id));
             let most = if request.location == "slice" { usize::MAX } else { 1 };
-            let takes_host = matches!(request.location.as_str(), "http10" | "host") && !request.is_absolute;
+            let is_absolute = request.is_absolute && !case.is_http2;
+            let takes_host = matches!(request.location.as_str(), "http10" | "host") && !is_absolute;
             let host = if takes_host { effects.host.clone() } else { None };
             let may_lack_host = effects.host.is_none();
             let answer = exchange.answer.clone();
@@ -229,6 +237,37 @@ impl Client {
                 Err(format!("the last request was answered {} `{}`", response.head.line, show(&response.body)))
             }
             Err(Fault::Cut | Fault::End) if is_shaken || effects.cuts || effects.answers => Ok(()),
+            Err(fault) => Err(format!("the last request got no answer: {fault:?}")),
+        }
+    }
+
+    /// Sends all requests of a case at the same time, and one more over the same connection.
+    fn run_http2(&mut self, effects: &Effects, exchanges: Vec<(u64, &Exchange)>, first_id: u64) -> Result<(), String> {
+        self.counts.requests += exchanges.len() as u64;
+        let requests = exchanges.iter().map(|(id, exchange)| (*id, exchange.request.clone())).collect();
+        let responses = self.http2.send(requests)?;
+        for ((id, exchange), response) in exchanges.into_iter().zip(responses) {
+            let got = match &response {
+                Ok(response) => format!("{:?}\n      {}", response.head, show(&response.body)),
+                Err(fault) => format!("{fault:?}"),
+            };
+            self.board.lock().unwrap().transcript.push(format!("client got for {id} ({exchange})\n      {got}"));
+            let about = |why: String| format!("HTTP/2, {exchange}: {why}");
+            let is_shaken = exchange.answer.moment != Moment::After && exchange.request.body != RequestBody::None;
+            let may_be_cut =
+                is_shaken || effects.cuts || exchange.answer.framing == AnswerFraming::Cut || effects.answers;
+            match response {
+                Ok(response) => self.check(exchange, id, &response, effects).map_err(about)?,
+                Err(Fault::Cut) if may_be_cut => (),
+                Err(fault) => return Err(about(format!("{fault:?}"))),
+            }
+        }
+        let bare = Request { location: "bare".into(), ..Request::default() };
+        match self.http2.send(vec![(first_id + 1001, bare)])?.remove(0) {
+            Ok(response) if response.status == 200 && response.body == b"bare\n" => Ok(()),
+            Ok(response) => {
+                Err(format!("the last request was answered {:?} `{}`", response.head, show(&response.body)))
+            }
             Err(fault) => Err(format!("the last request got no answer: {fault:?}")),
         }
     }
@@ -360,12 +399,7 @@ fn read_response(reader: &mut Reader<TcpStream>, request: &Request) -> Result<Re
     if status < 200 {
         return malformed(format!("an interim response: {}", head.line));
     }
-    for name in ["connection", "keep-alive", "content-length", "transfer-encoding", "date", "upgrade", "trailer"] {
-        head.one(name)?;
-    }
-    if let Some((name, _)) = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-injected")) {
-        return malformed(format!("{name}, which a value has brought in"));
-    }
+    head.check()?;
     let framing = head.framing()?;
     let is_old = request.minor_version == 0;
     if is_old && framing == Some(Framing::Chunked) {

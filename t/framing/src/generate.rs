@@ -155,7 +155,12 @@ pub fn case(seed: u64) -> Case {
             request.location = request.location.replace("lua", "return").replace("discard", "return");
         }
     }
-    Case { phases, script, exchanges }
+    let is_http2 = random.one_in(4);
+    if is_http2 {
+        // Which nginx passes on, though HTTP/2 has no such header.
+        exchanges.iter_mut().for_each(|exchange| exchange.answer.headers.retain(|(name, _)| name != "Upgrade"));
+    }
+    Case { phases, script, exchanges, is_http2 }
 }
 
 fn phases(random: &mut Random) -> Vec<String> {

@@ -17,6 +17,7 @@ mod case;
 mod client;
 mod effects;
 mod generate;
+mod http2;
 mod message;
 mod nginx;
 mod random;
@@ -34,6 +35,8 @@ use nginx::Nginx;
 use random::Random;
 use upstream::Board;
 
+/// So many ports are for HTTP/1, as many behind them for HTTP/2.
+const MOST_PORTS: u16 = 32;
 /// After so many requests a worker has all that it keeps for good.
 const WARM: u64 = 20_000;
 /// What a collector of garbage and the allocator leave comes and goes; in kB.
@@ -117,13 +120,15 @@ impl Lane {
         let upstream = upstream::start(Board::clone(&board)).map_err(|error| format!("no upstream: {error}"))?;
         let port = options.port + number;
         let lib = project.join(&options.lib);
-        let nginx = Nginx::start(&project, &lib, &root, port, upstream, &options.nginx)?;
-        let client = Client::new(port, upstream, Board::clone(&board));
+        let http2_port = port + MOST_PORTS;
+        let nginx = Nginx::start(&project, &lib, &root, (port, http2_port), upstream, &options.nginx)?;
+        let client = Client::new(port, http2_port, upstream, Board::clone(&board));
+        let client = client.map_err(|error| format!("no client: {error}"))?;
         Ok(Self { nginx, client, board })
     }
 
     /// A finding is told with all that is known of it.
-    fn run(&mut self, case: &Case, first_id: u64) -> Result<(), Finding> {
+    fn run(&mut self, case: &Case, first_id: u64) -> Result<(), Box<Finding>> {
         self.nginx.forget_lines();
         let outcome = self.client.run(case, first_id);
         if outcome.is_err() {
@@ -139,7 +144,7 @@ impl Lane {
         }
         let transcript = board.transcript.iter().map(|text| format!("    {text}\n")).collect::<String>();
         let details = format!("{transcript}    the error log's last lines\n{}", self.nginx.last_lines());
-        Err(Finding { why: whys.join("\n    "), case: case.clone(), details })
+        Err(Box::new(Finding { why: whys.join("\n    "), case: case.clone(), details }))
     }
 }
 
@@ -150,7 +155,7 @@ struct Finding {
 }
 
 /// Leaves out what the finding does not need, with an nginx of its own for each try.
-fn shrink(options: &Options, number: u16, finding: Finding) -> Finding {
+fn shrink(options: &Options, number: u16, finding: Box<Finding>) -> Box<Finding> {
     let mut best = finding;
     let mut place = 0;
     loop {

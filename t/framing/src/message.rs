@@ -47,6 +47,17 @@ impl Head {
         self.all(name).flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(member))
     }
 
+    /// Nothing twice that a client takes one of, and nothing that a value has brought in.
+    pub fn check(&self) -> Result<(), Fault> {
+        for name in ["connection", "keep-alive", "content-length", "transfer-encoding", "date", "upgrade", "trailer"] {
+            self.one(name)?;
+        }
+        match self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-injected")) {
+            Some((name, _)) => malformed(format!("{name}, which a value has brought in")),
+            None => Ok(()),
+        }
+    }
+
     /// How long the message says that its body is, which must not be said twice.
     pub fn framing(&self) -> Result<Option<Framing>, Fault> {
         let length = self.one("content-length")?;

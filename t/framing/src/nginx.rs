@@ -28,12 +28,12 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// `lib` is the folder with the library's Lua modules, `command` what runs nginx.
+    /// `lib` is the folder with the library's Lua modules, `ports` are for HTTP/1 and HTTP/2, `command` is what runs nginx.
     pub fn start(
         project: &Path,
         lib: &Path,
         root: &Path,
-        port: u16,
+        ports: (u16, u16),
         upstream: u16,
         command: &[String],
     ) -> Result<Self, String> {
@@ -42,7 +42,7 @@ impl Nginx {
         fs::create_dir_all(root.join("logs")).map_err(failure)?;
         fs::write(root.join("html/static.txt"), STATIC_BODY).map_err(failure)?;
         let configuration = root.join("nginx.conf");
-        fs::write(&configuration, configuration_text(project, lib, root, port, upstream)).map_err(failure)?;
+        fs::write(&configuration, configuration_text(project, lib, root, ports, upstream)).map_err(failure)?;
         let mut process = Command::new(&command[0])
             .args(&command[1..])
             .arg("-p")
@@ -62,7 +62,7 @@ impl Nginx {
         }));
         let mut nginx = Self { process, log, reader };
         let from = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", ports.0)).is_err() {
             if nginx.process.try_wait().map_err(failure)?.is_some() || from.elapsed() > Duration::from_secs(120) {
                 return Err(format!("nginx does not start:\n{}", nginx.last_lines()));
             }
@@ -174,7 +174,8 @@ fn modules() -> String {
         .collect()
 }
 
-fn configuration_text(project: &Path, lib: &Path, root: &Path, port: u16, upstream: u16) -> String {
+fn configuration_text(project: &Path, lib: &Path, root: &Path, ports: (u16, u16), upstream: u16) -> String {
+    let (port, http2_port) = ports;
     let (project, lib, root) = (project.display(), lib.display(), root.display());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -205,6 +206,7 @@ http {{
     proxy_next_upstream off;
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{http2_port} http2;
         client_max_body_size 30M;
         set $wasm_process_req_body "";
         set $wasm_process_resp_body "";
