@@ -681,6 +681,7 @@ went on
 
 
 === TEST 22: an argument that Lua has no memory for is an error, the worker goes on
+--- skip_eval: 6: $ENV{TEST_NGINX_USE_VALGRIND}   # which has no room left for itself
 --- config
     location = /t {
         access_by_lua_block {
