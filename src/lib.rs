@@ -11,7 +11,7 @@
 //! | `source` | which plugin is the newest of a file |
 //! | `worker` | what one worker process keeps: plugin contexts and open requests |
 //!
-//! Calls go one way: Lua → `lua` → `proxy-wasm-host` → guest → hostcall → `Stream` → `nginx`.
+//! Calls go one way: Lua → `lua` → `proxy-wasm-runtime` → guest → hostcall → `HttpStream` → `nginx`.
 
 mod body;
 mod callout;

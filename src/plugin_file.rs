@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use proxy_wasm_host::vm::MODULE_SIZE;
+use proxy_wasm_runtime::vm::MODULE_SIZE;
 use thiserror::Error;
 
 /// Why a file is not read, in the words of Lua's `io.open` where it has some.

@@ -1,7 +1,7 @@
 //! Local replies as clients get them.
 
-use proxy_wasm_host::{
-    HeaderChange, Host, Stream,
+use proxy_wasm_runtime::{
+    HeaderChange, Host, HttpStream,
     abi::{HeaderMap, LogLevel},
     hostcalls::LocalReply,
 };

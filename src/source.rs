@@ -6,7 +6,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use proxy_wasm_host::context::Plugin;
+use proxy_wasm_runtime::context::Plugin;
 
 use crate::nginx::Nginx;
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 use once_cell::sync::OnceCell;
-use proxy_wasm_host::{
-    CallError, Host, LoadError, Stream,
+use proxy_wasm_runtime::{
+    CallError, Host, HttpStream, LoadError,
     abi::{HeaderMap, LogLevel},
     callout::{Callout, Refusal},
     context::{IdMap, Options, Patience, Plugin, PluginContext},

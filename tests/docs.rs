@@ -6,7 +6,7 @@ mod attributes;
 
 use std::{collections::BTreeSet, fmt::Write, path::Path};
 
-use proxy_wasm_host::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
+use proxy_wasm_runtime::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
 
 use attributes::{ATTRIBUTES, Certificate, Headers, Source};
 

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use arbitrary::{Result, Unstructured};
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError, Host,
     abi::AbiVersion,
     callout::{Event as Answer, HttpFailure, HttpResponse},

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     callout::Callout,
     context::{Options, Plugin, PluginContext},
     vm::{Engine, Event, Outcome},
@@ -50,7 +50,7 @@ impl Guest {
             Some(Callout::Grpc(call)) => call.upstream,
             other => panic!("{other:?} is no gRPC call"),
         };
-        let close = proxy_wasm_host::callout::Event::GrpcClose { status: 0, message: String::new() };
+        let close = proxy_wasm_runtime::callout::Event::GrpcClose { status: 0, message: String::new() };
         self.plugin.on_callout(token, close).expect("the guest never traps");
         upstream
     }

@@ -20,7 +20,7 @@
 
 use std::fmt::Write;
 
-use proxy_wasm_host::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
+use proxy_wasm_runtime::{abi::AbiVersion, guest::CALLBACKS, hostcalls::table::HOSTCALLS};
 
 /// What the guest has at address 0 for its hostcalls.
 const DATA: &[(usize, &str)] = &[

@@ -4,7 +4,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use arbitrary::{Result, Unstructured};
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError,
     callout::{Callout, Event, HttpResponse},
     context::{Options, Plugin, PluginContext},

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use proxy_wasm_host::{context::Options, vm::Engine};
+use proxy_wasm_runtime::{context::Options, vm::Engine};
 
 use super::proxy::{Proxy, Request};
 

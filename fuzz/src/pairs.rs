@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use arbitrary::{Result, Unstructured};
-use proxy_wasm_host::abi::{
+use proxy_wasm_runtime::abi::{
     pairs::{self, LARGEST_MAP, MOST_PAIRS, Pair},
     property::Value,
 };

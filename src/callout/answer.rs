@@ -2,7 +2,7 @@
 
 use callout_client::{Error, Event as Part, grpc};
 use http::HeaderMap;
-use proxy_wasm_host::callout::{Event, Headers, HttpFailure, HttpResponse};
+use proxy_wasm_runtime::callout::{Event, Headers, HttpFailure, HttpResponse};
 
 /// `INTERNAL` of gRPC.
 const GRPC_INTERNAL: u32 = 13;

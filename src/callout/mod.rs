@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use callout_client::{Connection, Error, Event as Part, Limits, Protocol, grpc};
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     callout::{Callout, Event, Refusal},
     context::{IdMap, Options},
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use callout_client::{Body, InvalidRequest, Protocol, Request, grpc};
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     callout::{Callout, GrpcCall, HttpCall, Refusal},
     context::Options,
 };

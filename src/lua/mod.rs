@@ -6,7 +6,7 @@ mod on_event;
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use mlua::{AnyUserData, Error, Function, Lua, LuaString, Result, Table, UserData};
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError, Host,
     abi::LogLevel,
     callout::Upstreams,

@@ -12,7 +12,7 @@ use mlua::{
         LUA_TSTRING, lua_State, lua_pushboolean, lua_pushinteger, lua_toboolean, lua_tolstring, lua_tonumber, lua_type,
     },
 };
-use proxy_wasm_host::{CallError, Host, abi::LogLevel, vm::Event};
+use proxy_wasm_runtime::{CallError, Host, abi::LogLevel, vm::Event};
 
 use super::{BODY, REPLY, log_refusal};
 use crate::{

@@ -12,7 +12,7 @@ use std::{
 };
 
 use once_cell::race::OnceNonZeroUsize;
-use proxy_wasm_host::{Host, abi::LogLevel};
+use proxy_wasm_runtime::{Host, abi::LogLevel};
 
 use super::{
     Nginx,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use once_cell::unsync::OnceCell;
-use proxy_wasm_host::{abi::LogLevel, vm::LogRate};
+use proxy_wasm_runtime::{abi::LogLevel, vm::LogRate};
 
 use super::{one_thread::OneThread, request::Request, symbols::Symbols};
 

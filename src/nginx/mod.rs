@@ -32,7 +32,7 @@ pub use symbols::load as load_symbols;
 
 use lua_api::Argument;
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     Host,
     abi::{LogLevel, Status},
     callout::{Callout, Refusal},
@@ -47,7 +47,7 @@ use crate::{callout, worker};
 pub struct Nginx;
 
 impl Host for Nginx {
-    type Stream = Request;
+    type HttpStream = Request;
 
     fn log(&self, stream: Option<&Request>, level: LogLevel, message: &[u8]) {
         log::write(stream, level, message);

@@ -1,8 +1,8 @@
 use std::{borrow::Cow, ffi::c_int, ptr::NonNull};
 
 use mlua::ffi::lua_State;
-use proxy_wasm_host::{
-    HeaderChange, Stream,
+use proxy_wasm_runtime::{
+    HeaderChange, HttpStream,
     abi::{HeaderMap, pairs::Pair, property::Value},
 };
 
@@ -189,7 +189,7 @@ impl Request {
     }
 }
 
-impl Stream for Request {
+impl HttpStream for Request {
     fn header_count(&self, map: HeaderMap) -> u32 {
         match map {
             HeaderMap::RequestHeaders => request::count(*self),

@@ -9,7 +9,7 @@ use std::{
 
 use mlua::{Lua, Table, UserData, Value};
 use once_cell::sync::Lazy;
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     Host,
     abi::LogLevel,
     store::{Dict, DictError, InProcess},

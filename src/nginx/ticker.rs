@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use proxy_wasm_host::vm::{TICK, Ticker};
+use proxy_wasm_runtime::vm::{TICK, Ticker};
 
 use super::one_thread::OneThread;
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::IdMap,
     timers::{SHORTEST, Time, Timer, Timers},
     vm,

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
+use proxy_wasm_runtime::{HeaderChange, abi::pairs::Pair};
 
 /// How many bytes of names and values the framing headers of one request can have.
 pub const LARGEST: usize = 64 << 10;

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, ffi::c_int, ptr::null};
 
 use base64ct::{Base64Unpadded, Encoding};
-use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
+use proxy_wasm_runtime::{HeaderChange, abi::pairs::Pair};
 
 use super::framing::{self, Framing, frames_request, is_token};
 use crate::{

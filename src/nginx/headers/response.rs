@@ -1,6 +1,6 @@
 use std::{borrow::Cow, ffi::c_int, ptr::null};
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     HeaderChange,
     abi::{LogLevel, pairs::Pair},
 };

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use proxy_wasm_host::{HeaderChange, abi::pairs::Pair};
+use proxy_wasm_runtime::{HeaderChange, abi::pairs::Pair};
 
 use super::framing;
 use crate::nginx::{header_lists, log, request::Request};

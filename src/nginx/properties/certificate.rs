@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use proxy_wasm_host::abi::property::Value;
+use proxy_wasm_runtime::abi::property::Value;
 use sha2::{Digest, Sha256};
 use x509_cert::{
     Certificate as X509,

@@ -10,8 +10,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use proxy_wasm_host::{
-    Stream,
+use proxy_wasm_runtime::{
+    HttpStream,
     abi::{HeaderMap, pairs::Pair, property::Value},
 };
 use smallvec::SmallVec;

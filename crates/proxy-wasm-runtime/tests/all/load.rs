@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use proxy_wasm_host::{LoadError, context::Options, vm::Event};
+use proxy_wasm_runtime::{LoadError, context::Options, vm::Event};
 
 use crate::proxy::{Proxy, Request, logging_guest};
 
@@ -13,7 +13,7 @@ fn error(module: &str) -> String {
 
 #[test]
 fn what_is_no_module_is_refused() {
-    let engine = proxy_wasm_host::vm::Engine::new().unwrap();
+    let engine = proxy_wasm_runtime::vm::Engine::new().unwrap();
     for bytes in [&b""[..], b"\0asm", b"hello", b"\0asm\x0d\0\x01\0"] {
         let loaded = engine.load(Proxy::default(), Options::new("p"), bytes);
         assert!(matches!(loaded, Err(LoadError::NoModule { .. })), "{bytes:?}");
@@ -25,7 +25,7 @@ fn what_is_no_module_is_refused() {
 /// One byte of a module is another one.
 #[test]
 fn what_is_wrong_with_a_module_is_told_in_one_line() {
-    let engine = proxy_wasm_host::vm::Engine::new().unwrap();
+    let engine = proxy_wasm_runtime::vm::Engine::new().unwrap();
     let bytes = wat::parse_str(logging_guest("")).unwrap();
     let mut refused = 0;
     for index in (0..bytes.len()).step_by(2) {
@@ -124,7 +124,7 @@ fn start_functions_run_in_the_order_of_the_specification() {
 
 #[test]
 fn the_same_bytes_are_compiled_once() {
-    let engine = proxy_wasm_host::vm::Engine::new().unwrap();
+    let engine = proxy_wasm_runtime::vm::Engine::new().unwrap();
     let bytes = wat::parse_str(logging_guest("")).unwrap();
     let load = || engine.load(Proxy::default(), Options::new("p"), &bytes).unwrap();
     let (first, second) = (load(), load());

@@ -1,7 +1,7 @@
 //! Foreign functions: those of Envoy, those of the proxy, and the proxy's calls of the guest's.
 
 use proptest::prelude::*;
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError,
     context::Options,
     vm::{Event, Outcome},

@@ -68,7 +68,7 @@ impl<H: Host> Plugin<H> {
     ///
     /// # Errors
     /// When the guest traps, or did so since the stream context was opened.
-    pub fn on_event(&self, stream_id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+    pub fn on_event(&self, stream_id: u32, stream: H::HttpStream, event: Event) -> Result<Outcome, CallError> {
         self.enter(|vm| vm.on_event(stream_id, stream, event))
     }
 
@@ -241,7 +241,7 @@ impl<H: Host> PluginContext<H> {
     ///
     /// # Errors
     /// When the guest traps.
-    pub fn open_stream(&self, stream: H::Stream) -> Result<u32, CallError> {
+    pub fn open_stream(&self, stream: H::HttpStream) -> Result<u32, CallError> {
         self.plugin.enter(|vm| vm.open_stream(self.id, self.key, stream))
     }
 

@@ -8,7 +8,7 @@ use crate::{
         pairs::{self, Pair},
     },
     error::{Failure, Trap},
-    host::{HeaderChange, Host, Stream},
+    host::{HeaderChange, Host, HttpStream},
     hostcalls::{Call, Outcome},
     vm,
 };
@@ -63,7 +63,7 @@ fn answer_headers<H: Host>(call: &mut Call<'_, H>, map: HeaderMap, pointer_out: 
 /// The headers as the guest is to see them; none when there is no stream.
 fn all_headers<'a, H: Host>(
     call: &Call<'_, H>,
-    stream: Option<&'a H::Stream>,
+    stream: Option<&'a H::HttpStream>,
     map: HeaderMap,
 ) -> Result<Vec<Pair<'a>>, Trap> {
     let headers = stream.map(|stream| stream.headers(map)).unwrap_or_default();

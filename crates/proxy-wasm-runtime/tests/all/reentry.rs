@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use proxy_wasm_host::{CallError, context::PluginContext, vm::Event};
+use proxy_wasm_runtime::{CallError, context::PluginContext, vm::Event};
 
 use crate::proxy::{Proxy, Request, logging_guest};
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError, Host,
     callout::{Callout, Event, HttpFailure, HttpResponse, Upstreams},
     context::{Options, Plugin, PluginContext},
@@ -305,7 +305,7 @@ fn a_plugin_context_that_nobody_holds_ends_with_its_last_callout() {
     let running = Running::new(&[tick, &on_response("")]);
     running.plugin.close_stream(running.stream);
     running.context.on_tick().unwrap();
-    running.context.retire(proxy_wasm_host::context::Patience::Wait);
+    running.context.retire(proxy_wasm_runtime::context::Patience::Wait);
     assert!(!running.context.is_gone());
     running.said();
     running.answer().unwrap();
@@ -321,7 +321,7 @@ fn a_plugin_context_that_has_to_end_cancels_its_callouts() {
     running.plugin.close_stream(running.stream);
     running.said();
     running.context.on_tick().unwrap();
-    running.context.retire(proxy_wasm_host::context::Patience::Hurry);
+    running.context.retire(proxy_wasm_runtime::context::Patience::Hurry);
     assert!(running.context.is_gone());
     assert_eq!(running.said(), "rrd", "that of the stream, too");
     assert_eq!(running.proxy.tokens(), [], "also those of proxy_on_done");
@@ -604,7 +604,7 @@ fn callouts_are_counted_with_their_time_and_their_failures() {
     running.tell(failure()).unwrap();
     running.tell(Event::GrpcClose { status: 14, message: String::new() }).unwrap();
     running.tell(Event::GrpcClose { status: 0, message: String::new() }).unwrap();
-    let text = proxy_wasm_host::store::prometheus(running.proxy.dict());
+    let text = proxy_wasm_runtime::store::prometheus(running.proxy.dict());
     for line in [
         "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"http\"} 2",
         "resty_wasm_callout_milliseconds_count{plugin=\"a plugin\",kind=\"grpc\"} 1",
@@ -624,7 +624,7 @@ fn what_servers_say_makes_no_more_series_than_there_are_statuses() {
         running.context.on_tick().unwrap();
         running.tell(Event::GrpcClose { status, message: String::new() }).unwrap();
     }
-    let text = proxy_wasm_host::store::prometheus(running.proxy.dict());
+    let text = proxy_wasm_runtime::store::prometheus(running.proxy.dict());
     assert_eq!(text.matches("resty_wasm_callout_errors_total{").count(), 17);
     let others = "resty_wasm_callout_errors_total{plugin=\"a plugin\",kind=\"grpc\",reason=\"other\"} 85";
     assert!(text.lines().any(|line| line == others), "{text}");

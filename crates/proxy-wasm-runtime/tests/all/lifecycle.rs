@@ -1,4 +1,4 @@
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError, Host,
     context::{Patience, PluginContext},
     store::prometheus,

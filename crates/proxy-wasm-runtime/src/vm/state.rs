@@ -23,7 +23,7 @@ pub(crate) struct State<H: Host> {
     /// What the plugin was loaded with.
     pub options: Arc<Options>,
     pub abi: AbiVersion,
-    pub contexts: Contexts<H::Stream>,
+    pub contexts: Contexts<H::HttpStream>,
     /// The callback that runs, or ran last.
     pub callback: &'static str,
     /// The context whose callback runs; 0 outside of callbacks.
@@ -31,7 +31,7 @@ pub(crate) struct State<H: Host> {
     /// The context that hostcalls act on: the current one unless the guest chose another.
     pub effective: u32,
     /// The stream of the current context with what only this callback can see.
-    pub stream: Option<H::Stream>,
+    pub stream: Option<H::HttpStream>,
     /// The callback is about a request, which can wait for callouts.
     pub in_request: bool,
     /// The callback is about a body.
@@ -77,7 +77,13 @@ pub(crate) struct State<H: Host> {
 }
 
 impl<H: Host> State<H> {
-    pub fn new(host: H, options: Arc<Options>, abi: AbiVersion, ticks: Ticks, contexts: Contexts<H::Stream>) -> Self {
+    pub fn new(
+        host: H,
+        options: Arc<Options>,
+        abi: AbiVersion,
+        ticks: Ticks,
+        contexts: Contexts<H::HttpStream>,
+    ) -> Self {
         Self {
             denied: Vec::new(),
             log_rate: LogRate::new(options.log_rate),
@@ -125,7 +131,7 @@ impl<H: Host> State<H> {
 
     /// The stream that hostcalls act on; `None` in a plugin context.
     #[inline]
-    pub fn effective_stream(&self) -> Option<H::Stream> {
+    pub fn effective_stream(&self) -> Option<H::HttpStream> {
         if self.effective == self.current {
             return self.stream.clone();
         }

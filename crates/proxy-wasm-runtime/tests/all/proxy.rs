@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use proxy_wasm_host::{
-    HeaderChange, Host, LoadError, Stream,
+use proxy_wasm_runtime::{
+    HeaderChange, Host, HttpStream, LoadError,
     abi::{HeaderMap, LogLevel, Status, pairs::Pair, property::Value},
     callout::{Callout, Refusal},
     context::{Options, Plugin},
@@ -93,7 +93,7 @@ impl Proxy {
 }
 
 impl Host for Proxy {
-    type Stream = Request;
+    type HttpStream = Request;
 
     /// A message "panic" makes it panic: what a defect of the host would do in the middle of a hostcall.
     fn log(&self, stream: Option<&Request>, _: LogLevel, message: &[u8]) {
@@ -184,7 +184,7 @@ type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 pub struct Request {
     pub headers: Arc<Mutex<Headers>>,
     pub body: Option<Arc<[u8]>>,
-    /// There are headers that [`Stream::headers`] does not give.
+    /// There are headers that [`HttpStream::headers`] does not give.
     pub hides_headers: bool,
 }
 
@@ -199,7 +199,7 @@ impl Request {
     }
 }
 
-impl Stream for Request {
+impl HttpStream for Request {
     fn header_count(&self, _: HeaderMap) -> u32 {
         self.headers.lock().unwrap().len() as u32
     }

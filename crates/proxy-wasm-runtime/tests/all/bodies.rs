@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
 };
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::Options,
     vm::{Event, Outcome},
 };

@@ -12,16 +12,16 @@ use crate::{
 /// The proxy as a whole.
 pub trait Host: Clone + Send + Sync + 'static {
     /// The proxy's handle of one HTTP stream.
-    type Stream: Stream;
+    type HttpStream: HttpStream;
 
     /// Writes one message, to the log of `stream` or, without one, to the proxy's own.
     ///
     /// The message is any bytes of any length, some of which come from a guest: control characters among them are to be escaped
     /// where they could be taken for the end of a message.
-    fn log(&self, stream: Option<&Self::Stream>, level: LogLevel, message: &[u8]);
+    fn log(&self, stream: Option<&Self::HttpStream>, level: LogLevel, message: &[u8]);
 
     /// The least severe level that [`Self::log`] writes; `None` when it writes none.
-    fn log_level(&self, stream: Option<&Self::Stream>) -> Option<LogLevel>;
+    fn log_level(&self, stream: Option<&Self::HttpStream>) -> Option<LogLevel>;
 
     /// Has [`PluginContext::on_tick`](crate::context::PluginContext::on_tick) called every `period` milliseconds from now on,
     /// for the plugin context with this [key](crate::context::PluginContext::key); with 0 no more.
@@ -44,7 +44,7 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// When it can't be sent; the guest is told at once.
     fn start_callout(
         &self,
-        stream: Option<&Self::Stream>,
+        stream: Option<&Self::HttpStream>,
         plugin_context: u64,
         options: &Options,
         token: u32,
@@ -67,7 +67,7 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// A stream that waits may go on now, or has ended: [`Plugin::resume`](crate::context::Plugin::resume) says which. For the
     /// stream context `id` of the plugin context with this key.
-    fn wake_stream(&self, stream: &Self::Stream, plugin_context: u64);
+    fn wake_stream(&self, stream: &Self::HttpStream, plugin_context: u64);
 
     /// A guest begins to run, or has run: while it does, [`Ticker::tick`](crate::vm::Ticker::tick) is to be called every
     /// [`TICK`](crate::vm::TICK). Without that no callback has a deadline.
@@ -93,7 +93,7 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// fails. The proxy logs the reason.
     fn call_foreign_function(
         &self,
-        _stream: Option<&Self::Stream>,
+        _stream: Option<&Self::HttpStream>,
         _name: &[u8],
         _arguments: &[u8],
     ) -> Result<Vec<u8>, Status> {
@@ -115,7 +115,7 @@ pub enum HeaderChange<'a> {
 /// One HTTP stream, as the guest sees it. A cheap handle: it is cloned at each hostcall.
 ///
 /// Whatever it returns stays valid while the handle lives, also when the guest changes the stream in between.
-pub trait Stream: Clone + Send + 'static {
+pub trait HttpStream: Clone + Send + 'static {
     /// How many headers [`Self::headers`] gives.
     fn header_count(&self, map: HeaderMap) -> u32;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::{Options, Patience},
     vm::{Engine, Event, Outcome},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     abi::Status,
     context::Options,
-    host::{Host, Stream},
+    host::{Host, HttpStream},
     hostcalls::{Call, Outcome},
 };
 

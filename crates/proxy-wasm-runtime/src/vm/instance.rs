@@ -11,7 +11,7 @@ use crate::{
     context::{Contexts, End, Options, Patience},
     error::{CallError, LoadError, Trap, TrapKind},
     guest::{Allocator, Callbacks},
-    host::{Host, Stream},
+    host::{Host, HttpStream},
     hostcalls::LocalReply,
     store::queues,
     vm::{
@@ -26,14 +26,14 @@ use crate::{
 pub enum Event {
     /// `proxy_on_request_headers`
     RequestHeaders,
-    /// `proxy_on_request_body`; [`Stream::body`] is the body.
+    /// `proxy_on_request_body`; [`HttpStream::body`] is the body.
     RequestBody {
         /// No more of it will come.
         end_of_stream: bool,
     },
     /// `proxy_on_response_headers`
     ResponseHeaders,
-    /// `proxy_on_response_body`; [`Stream::body`] is the chunk. After the last one comes `proxy_on_response_trailers`, if the
+    /// `proxy_on_response_body`; [`HttpStream::body`] is the chunk. After the last one comes `proxy_on_response_trailers`, if the
     /// response has any.
     ResponseBody {
         /// No more of it will come.
@@ -233,7 +233,7 @@ impl<H: Host> Vm<H> {
     ///
     /// # Errors
     /// When the guest traps, and the context is gone then; when the plugin context has ended.
-    pub fn open_stream(&mut self, plugin: u32, key: u64, stream: H::Stream) -> Result<u32, CallError> {
+    pub fn open_stream(&mut self, plugin: u32, key: u64, stream: H::HttpStream) -> Result<u32, CallError> {
         self.living_plugin(plugin, key)?;
         let generation = self.generation;
         let contexts = &mut self.store.data_mut().contexts;
@@ -250,7 +250,7 @@ impl<H: Host> Vm<H> {
     ///
     /// # Errors
     /// When the guest traps, or did so since the context was created.
-    pub fn on_event(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+    pub fn on_event(&mut self, id: u32, stream: H::HttpStream, event: Event) -> Result<Outcome, CallError> {
         self.living_stream(id)?;
         self.store.data_mut().in_request = matches!(event, Event::RequestHeaders | Event::RequestBody { .. });
         let outcome = match event {
@@ -262,7 +262,7 @@ impl<H: Host> Vm<H> {
         outcome
     }
 
-    fn on_headers(&mut self, id: u32, stream: H::Stream, map: HeaderMap) -> Result<Outcome, CallError> {
+    fn on_headers(&mut self, id: u32, stream: H::HttpStream, map: HeaderMap) -> Result<Outcome, CallError> {
         let counted = stream.clone();
         let name =
             if map == HeaderMap::RequestHeaders { "proxy_on_request_headers" } else { "proxy_on_response_headers" };
@@ -288,7 +288,7 @@ impl<H: Host> Vm<H> {
     }
 
     /// A response body that the guest holds back (`Pause`) comes together with the next chunk; at its end it goes on.
-    fn on_body(&mut self, id: u32, stream: H::Stream, event: Event) -> Result<Outcome, CallError> {
+    fn on_body(&mut self, id: u32, stream: H::HttpStream, event: Event) -> Result<Outcome, CallError> {
         let state = self.store.data_mut();
         let chunk = stream.body().unwrap_or_default();
         let held = state.contexts.streams.get_mut(&id).map(|entry| std::mem::take(&mut entry.held));
@@ -350,7 +350,7 @@ impl<H: Host> Vm<H> {
         Ok(body.map_or(Outcome::Continue, Outcome::Body))
     }
 
-    fn on_response_trailers(&mut self, id: u32, stream: &H::Stream) -> Result<(), CallError> {
+    fn on_response_trailers(&mut self, id: u32, stream: &H::HttpStream) -> Result<(), CallError> {
         let count = stream.header_count(HeaderMap::ResponseTrailers);
         if count == 0 {
             return Ok(());
@@ -537,7 +537,7 @@ impl<H: Host> Vm<H> {
         self.store.data().log_host(LogLevel::Info, format_args!("free plugin context {id}"));
     }
 
-    fn create_context(&mut self, id: u32, parent: u32, stream: Option<H::Stream>) -> Result<(), CallError> {
+    fn create_context(&mut self, id: u32, parent: u32, stream: Option<H::HttpStream>) -> Result<(), CallError> {
         let created = self.call("proxy_on_context_create", id, stream, |callbacks, store| {
             Some(callbacks.context_create.as_ref()?.call(store, (id, parent)))
         });
@@ -548,7 +548,7 @@ impl<H: Host> Vm<H> {
     }
 
     /// Returns whether the guest is done with the context. Where it is not and nobody waits for it, the log says so.
-    fn mark_done(&mut self, id: u32, stream: Option<H::Stream>, patience: Patience) -> bool {
+    fn mark_done(&mut self, id: u32, stream: Option<H::HttpStream>, patience: Patience) -> bool {
         if self.callbacks.is_none() {
             return true;
         }
@@ -564,7 +564,7 @@ impl<H: Host> Vm<H> {
         true
     }
 
-    fn delete_context(&mut self, id: u32, stream: Option<H::Stream>) {
+    fn delete_context(&mut self, id: u32, stream: Option<H::HttpStream>) {
         if self.callbacks.is_none() {
             return;
         }
@@ -584,7 +584,7 @@ impl<H: Host> Vm<H> {
         &mut self,
         name: &'static str,
         id: u32,
-        stream: Option<H::Stream>,
+        stream: Option<H::HttpStream>,
         callback: impl FnOnce(&Callbacks, &mut Store<State<H>>) -> Option<wasmtime::Result<R>>,
     ) -> Result<Option<R>, CallError> {
         if self.callbacks.is_none() {

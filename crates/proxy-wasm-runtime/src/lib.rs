@@ -1,5 +1,5 @@
 //! A proxy-wasm host: it loads plugins that were built against the proxy-wasm ABI 0.1.0, 0.2.0 or 0.2.1 and runs them for
-//! a proxy, which implements [`Host`] and [`Stream`].
+//! a proxy, which implements [`Host`] and [`HttpStream`].
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -35,4 +35,4 @@ pub mod timers;
 pub mod vm;
 
 pub use error::{CallError, Failure, LoadError, Trap, TrapKind};
-pub use host::{HeaderChange, Host, Stream};
+pub use host::{HeaderChange, Host, HttpStream};

@@ -110,14 +110,14 @@ impl<'a, H: Host> Call<'a, H> {
     /// # Errors
     /// As [`Self::check_unrestricted`].
     #[inline]
-    pub fn stream(&self) -> Result<Option<H::Stream>, Trap> {
+    pub fn stream(&self) -> Result<Option<H::HttpStream>, Trap> {
         self.check_unrestricted()?;
         Ok(self.state().effective_stream())
     }
 
     /// The stream that the call is about to change; when there is none, a line in the log says so.
     #[inline]
-    pub fn stream_to_change(&self) -> Result<Option<H::Stream>, Trap> {
+    pub fn stream_to_change(&self) -> Result<Option<H::HttpStream>, Trap> {
         let stream = self.stream()?;
         if stream.is_none() {
             self.log_missing_stream();

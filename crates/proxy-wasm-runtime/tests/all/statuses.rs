@@ -1,6 +1,6 @@
 //! Every status that a hostcall answers is one that the Rust SDK takes for it: the SDK panics on any other, which traps the plugin.
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::Options,
     hostcalls::{
         Capabilities,

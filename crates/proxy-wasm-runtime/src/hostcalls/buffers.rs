@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     abi::{BufferType, LogLevel, Status},
     error::Trap,
-    host::{Host, Stream},
+    host::{Host, HttpStream},
     hostcalls::{Call, Outcome},
     vm::Answer,
 };

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     CallError, TrapKind,
     context::{Patience, Plugin, PluginContext},
     vm::{Event, Health, Outcome},

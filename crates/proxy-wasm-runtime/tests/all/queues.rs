@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::Options,
     vm::{Event, QueuePoll},
 };
@@ -29,7 +29,7 @@ const GUEST: &str = r#"(module
         (if (i32.ne (i32.const 0) (call $dequeue (local.get 1) (i32.const 20) (i32.const 24))) (then return))
         (drop (call $log (i32.const 2) (i32.load (i32.const 20)) (i32.load (i32.const 24))))))"#;
 
-fn enqueue(plugin: &proxy_wasm_host::context::Plugin<Proxy>, stream: u32, times: usize) {
+fn enqueue(plugin: &proxy_wasm_runtime::context::Plugin<Proxy>, stream: u32, times: usize) {
     for _ in 0..times {
         plugin.on_event(stream, Request::default(), Event::RequestHeaders).unwrap();
     }

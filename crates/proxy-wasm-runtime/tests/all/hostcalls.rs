@@ -1,4 +1,4 @@
-use proxy_wasm_host::{
+use proxy_wasm_runtime::{
     context::Options,
     hostcalls::table::{HOSTCALLS, Hostcall},
     vm::{Event, Outcome},
