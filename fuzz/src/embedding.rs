@@ -1,21 +1,19 @@
 //! A proxy that loads the guest of [`guest`] and calls it in any order, and what must hold whatever both do.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use arbitrary::{Result, Unstructured};
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     CallError, Host,
-    abi::AbiVersion,
+    abi::{AbiVersion, HeaderMap, property::Value},
     callout::{Event as Answer, HttpFailure, HttpResponse},
     context::{Options, Patience, Plugin, PluginContext},
-    store::{InProcess, prometheus},
+    store::prometheus,
     vm::{Engine, Event, Outcome},
 };
 
-use super::{
-    guest,
-    proxy::{Proxy, Request},
-};
+use super::guest;
 
 /// What the embedding does next.
 pub type Step = u8;
@@ -96,8 +94,9 @@ impl Embedding {
             ..Options::new("a plugin")
         };
         // With more room the metrics of guests that define long names would take most of the time.
-        let mut proxy = Proxy::default();
-        proxy.dict = Arc::new(InProcess::new(1 << 15));
+        let proxy = Proxy::with_store(1 << 15);
+        proxy.refuse_upstream(b"refused");
+        proxy.set_function(b"reverse", |arguments| Ok(arguments.iter().rev().copied().collect()));
         let plugin = GUESTS.with(|guests| {
             let ticker = guests.engine.ticker();
             proxy.on_log(Box::new(move |message| match message {
@@ -216,6 +215,8 @@ impl Embedding {
         let headers = [("name", "value"), (":path", "/"), ("name", "\u{fffd}")];
         let body = (which & 1 == 0).then(|| b"body"[..].into());
         let request = Request { body, ..Request::with_headers(&headers) };
+        request.set_headers(HeaderMap::ResponseHeaders, &headers);
+        request.set_property(b"known", Value::from(&b"value"[..]));
         let outcome = self.plugin.on_event(stream, request, event);
         self.waiting.retain(|other| *other != stream);
         // Another plugin context may have ended after the callback, and taken the callouts with its instance.

@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     callout::Callout,
     context::{Options, Plugin, PluginContext},
     vm::{Engine, Event, Outcome},
 };
-
-use super::proxy::{Proxy, Request};
 
 thread_local! {
     static GUEST: Guest = Guest::new();

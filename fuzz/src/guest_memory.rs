@@ -4,14 +4,13 @@
 use std::{cell::Cell, rc::Rc};
 
 use arbitrary::{Result, Unstructured};
+use proxy_wasm_memory::Proxy;
 use proxy_wasm_runtime::{
     CallError,
     callout::{Callout, Event, HttpResponse},
     context::{Options, Plugin, PluginContext},
     vm::Engine,
 };
-
-use super::proxy::Proxy;
 
 const PAGE: usize = 1 << 16;
 const MOST_PAGES: usize = 3;

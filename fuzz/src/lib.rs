@@ -12,6 +12,3 @@ pub mod http1;
 pub mod http2;
 pub mod module;
 pub mod pairs;
-#[allow(dead_code, reason = "tests use more of it")]
-#[path = "../../crates/proxy-wasm-runtime/tests/all/proxy.rs"]
-mod proxy;

@@ -2,9 +2,8 @@
 
 use std::{thread, time::Duration};
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{context::Options, vm::Engine};
-
-use super::proxy::{Proxy, Request};
 
 thread_local! {
     static ENGINE: Engine<Proxy> = engine();

@@ -5,12 +5,11 @@ use std::{
     cell::Cell,
 };
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     context::Options,
     vm::{Event, Outcome},
 };
-
-use crate::proxy::{Proxy, Request};
 
 struct Counting;
 

@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     CallError, Host,
     callout::{Callout, Event, HttpFailure, HttpResponse, Upstreams},
     context::{Options, Plugin, PluginContext},
     vm::{self, Outcome},
 };
-
-use crate::proxy::{Proxy, Request};
 
 /// A guest that calls `a` in the callbacks of requests with a header "call", and does what `callbacks` say. It can
 /// `(call $http)`, `(call $grpc)`, `(call $stream)`, `(call $say (i32.const LETTER))`, `(call $reply)`, `(call $continue)`; the
@@ -588,6 +587,7 @@ fn what_the_proxy_refuses_is_logged_and_answered() {
             (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 200))))"#,
     );
     let proxy = Proxy::default();
+    proxy.refuse_upstream(b"refused");
     proxy.load(&module).unwrap().configure(b"conf").unwrap().on_tick().unwrap();
     assert!(proxy.logged("refused"));
     assert!(proxy.logged("invalid timeout: -1"));

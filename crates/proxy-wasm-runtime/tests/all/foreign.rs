@@ -1,13 +1,15 @@
 //! Foreign functions: those of Envoy, those of the proxy, and the proxy's calls of the guest's.
 
 use proptest::prelude::*;
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     CallError,
+    abi::Status,
     context::Options,
     vm::{Event, Outcome},
 };
 
-use crate::proxy::{Proxy, Request, logging_guest};
+use crate::guest::logging_guest;
 
 const OK: u8 = 0;
 const NOT_FOUND: u8 = 1;
@@ -47,7 +49,10 @@ fn calling_guest(function: &str, pointer_out: u32, size_out: u32) -> String {
 /// The status, and the result unless the guest was told no size.
 fn run(guest: &str, arguments: &[u8]) -> (u8, Option<Vec<u8>>) {
     let options = Options { body_limit: 1 << 30, ..Options::new("a plugin") };
-    let plugin = Proxy::default().load_with(options, guest).unwrap();
+    let proxy = Proxy::default();
+    proxy.set_function(b"reverse", |arguments| Ok(arguments.iter().rev().copied().collect()));
+    proxy.set_function(b"fail", |_| Err(Status::InternalFailure));
+    let plugin = proxy.load_with(options, guest).unwrap();
     let context = plugin.configure(b"conf").unwrap();
     let stream = context.open_stream(Request::default()).unwrap();
     let request = Request { body: Some(arguments.into()), ..Request::default() };

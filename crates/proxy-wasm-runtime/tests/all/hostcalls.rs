@@ -1,10 +1,10 @@
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
+    abi::{HeaderMap, property::Value},
     context::Options,
     hostcalls::table::{HOSTCALLS, Hostcall},
     vm::{Event, Outcome},
 };
-
-use crate::proxy::{Proxy, Request};
 
 /// A guest that calls `hostcall` with these arguments from `proxy_on_request_headers`.
 fn calling_guest(hostcall: &Hostcall, arguments: &[i64]) -> String {
@@ -25,11 +25,16 @@ fn calling_guest(hostcall: &Hostcall, arguments: &[i64]) -> String {
 
 /// Whether the guest's callback ended without a trap.
 fn survives(module: &str) -> bool {
+    survives_with(Request::with_headers(&[("name", "value")]), module)
+}
+
+/// As [`survives`], with a request of the test's own.
+fn survives_with(request: Request, module: &str) -> bool {
     let proxy = Proxy::default();
     let plugin = proxy.load(module).unwrap();
     let context = plugin.configure(b"conf").unwrap();
     let stream = context.open_stream(Request::default()).unwrap();
-    let request = Request { body: Some(b"body"[..].into()), ..Request::with_headers(&[("name", "value")]) };
+    let request = Request { body: Some(b"body"[..].into()), ..request };
     let outcome = plugin.on_event(stream, request, Event::RequestHeaders);
     plugin.close_stream(stream);
     assert!(outcome.is_ok() || proxy.logged("failed to call function"), "a failure has a reason in the log");
@@ -192,7 +197,7 @@ fn a_map_whose_headers_are_not_all_known_is_not_replaced_the_stream_is_closed() 
         let request = Request { hides_headers, ..Request::with_headers(&[("set-cookie", "secret")]) };
         let stream = context.open_stream(request.clone()).unwrap();
         assert_eq!(plugin.on_event(stream, request.clone(), Event::RequestHeaders), Ok(expected));
-        assert_eq!(request.headers.lock().unwrap().is_empty(), !hides_headers);
+        assert_eq!(request.map(HeaderMap::RequestHeaders).is_empty(), !hides_headers);
         assert_eq!(proxy.logged("not all of RequestHeaders are known"), hides_headers);
     }
 }
@@ -242,19 +247,25 @@ fn property_is(path: &str, status: u32, wire: &[u8]) -> bool {
             wire.len()
         )
     };
-    survives(&format!(
-        r#"(module
+    let request = Request::default();
+    request.set_property(b"known", Value::from(&b"value"[..]));
+    request.set_property(b"number\0one", Value::Uint(1));
+    survives_with(
+        request,
+        &format!(
+            r#"(module
             (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
             (data (i32.const 0) "{}\00") (data (i32.const 512) "{}")
             (func (export "malloc") (param i32) (result i32) (i32.const 4096))
             (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
                 {} {} (i32.const 0)))"#,
-        escaped(path.as_bytes()),
-        escaped(wire),
-        ask(path.len()),
-        ask(path.len() + 1),
-    ))
+            escaped(path.as_bytes()),
+            escaped(wire),
+            ask(path.len()),
+            ask(path.len() + 1),
+        ),
+    )
 }
 
 #[test]

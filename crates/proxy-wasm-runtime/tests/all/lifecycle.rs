@@ -1,11 +1,13 @@
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     CallError, Host,
+    abi::HeaderMap,
     context::{Patience, PluginContext},
     store::prometheus,
     vm::{self, Event, Outcome},
 };
 
-use crate::proxy::{Proxy, Request, logging_guest};
+use crate::guest::logging_guest;
 
 #[test]
 fn callbacks_come_in_the_order_of_the_specification() {
@@ -17,6 +19,7 @@ fn callbacks_come_in_the_order_of_the_specification() {
     plugin.on_event(stream, request.clone(), Event::RequestHeaders).unwrap();
     let body = Request::with_body("12345");
     plugin.on_event(stream, body.clone(), Event::RequestBody { end_of_stream: false }).unwrap();
+    request.set_headers(HeaderMap::ResponseHeaders, &[("c", "3")]);
     plugin.on_event(stream, request, Event::ResponseHeaders).unwrap();
     plugin.on_event(stream, body, Event::ResponseBody { end_of_stream: true }).unwrap();
     plugin.close_stream(stream);
@@ -34,7 +37,7 @@ fn callbacks_come_in_the_order_of_the_specification() {
             "create http context 2",
             "stream: request_headers 2 2 1",
             "stream: request_body 2 5 0",
-            "stream: response_headers 2 2 1",
+            "stream: response_headers 2 1 1",
             "stream: response_body 2 5 1",
             "stream: done 2",
             "stream: log 2",

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     context::{Options, Patience},
     vm::{Engine, Event, Outcome},
 };
-
-use crate::proxy::{Proxy, Request};
 
 /// A guest whose `proxy_on_request_headers` does this.
 fn guest(request_headers: &str) -> String {

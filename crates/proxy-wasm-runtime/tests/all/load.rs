@@ -1,8 +1,9 @@
 use std::rc::Rc;
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{LoadError, context::Options, vm::Event};
 
-use crate::proxy::{Proxy, Request, logging_guest};
+use crate::guest::logging_guest;
 
 fn error(module: &str) -> String {
     match Proxy::default().load(module) {

@@ -3,12 +3,12 @@
 mod bodies;
 mod callouts;
 mod foreign;
+mod guest;
 mod hostcalls;
 mod lifecycle;
 mod limits;
 mod load;
 mod panics;
-mod proxy;
 mod queues;
 mod reentry;
 mod statuses;

@@ -5,15 +5,21 @@ use std::{
     rc::Rc,
 };
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     CallError, TrapKind,
     context::{Patience, Plugin, PluginContext},
     vm::{Event, Health, Outcome},
 };
 
-use crate::proxy::{Proxy, Request};
+/// What a defect of the host would do in the middle of a hostcall: the first message "panic" makes the proxy panic.
+fn panicking_proxy() -> Proxy {
+    let proxy = Proxy::default();
+    proxy.on_log(Box::new(|message| assert_ne!(message, "panic")));
+    proxy
+}
 
-/// A guest that logs "panic" in a callback, which the proxy of the tests answers with a panic. It does so once in a process: the first
+/// A guest that logs "panic" in a callback. It does so once in a process: the first
 /// byte of the shared data remembers it over instances.
 fn guest(callback: &str, parameters: &str, result: &str) -> String {
     let value = if result.is_empty() { "" } else { "(i32.const 1)" };
@@ -55,7 +61,7 @@ fn goes_on(proxy: &Proxy, plugin: &Rc<Plugin<Proxy>>, context: &PluginContext<Pr
 
 #[test]
 fn in_a_callback_of_a_request_it_goes_to_who_called() {
-    let proxy = Proxy::default();
+    let proxy = panicking_proxy();
     let plugin = proxy.load(&guest("proxy_on_request_headers", "(param i32 i32 i32)", "(result i32)")).unwrap();
     let context = plugin.configure(b"conf").unwrap();
     let stream = context.open_stream(Request::default()).unwrap();
@@ -66,7 +72,7 @@ fn in_a_callback_of_a_request_it_goes_to_who_called() {
 
 #[test]
 fn in_a_new_stream_context_it_goes_to_who_called() {
-    let proxy = Proxy::default();
+    let proxy = panicking_proxy();
     let body = guest("proxy_on_context_create", "(param $id i32) (param $parent i32)", "");
     // Not for the plugin context.
     let module = body
@@ -82,7 +88,7 @@ fn in_a_tick_and_in_a_foreign_function_it_is_an_error() {
     for (callback, parameters) in
         [("proxy_on_tick", "(param i32)"), ("proxy_on_foreign_function", "(param i32 i32 i32)")]
     {
-        let proxy = Proxy::default();
+        let proxy = panicking_proxy();
         let plugin = proxy.load(&guest(callback, parameters, "")).unwrap();
         let context = plugin.configure(b"conf").unwrap();
         let result = if callback == "proxy_on_tick" { context.on_tick() } else { context.on_foreign_function(1, b"") };
@@ -94,7 +100,7 @@ fn in_a_tick_and_in_a_foreign_function_it_is_an_error() {
 #[test]
 fn at_the_end_of_a_stream_it_ends_there() {
     for (callback, result) in [("proxy_on_done", "(result i32)"), ("proxy_on_log", ""), ("proxy_on_delete", "")] {
-        let proxy = Proxy::default();
+        let proxy = panicking_proxy();
         let plugin = proxy.load(&guest(callback, "(param i32)", result)).unwrap();
         let context = plugin.configure(b"conf").unwrap();
         let stream = context.open_stream(Request::default()).unwrap();
@@ -105,14 +111,14 @@ fn at_the_end_of_a_stream_it_ends_there() {
 
 #[test]
 fn in_a_configuration_and_at_the_end_of_a_plugin_context_it_ends_there() {
-    let proxy = Proxy::default();
+    let proxy = panicking_proxy();
     let plugin = proxy.load(&guest("proxy_on_configure", "(param i32 i32)", "(result i32)")).unwrap();
     assert_eq!(plugin.configure(b"conf").err(), Some(CallError::Panicked));
     let context = plugin.configure(b"conf").unwrap();
     assert_eq!(*proxy.running.lock().unwrap(), 0);
     drop(context);
 
-    let proxy = Proxy::default();
+    let proxy = panicking_proxy();
     let plugin = proxy.load(&guest("proxy_on_done", "(param i32)", "(result i32)")).unwrap();
     let (ends, stays) = (plugin.configure(b"ends").unwrap(), plugin.configure(b"stays").unwrap());
     ends.retire(Patience::Wait);

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     context::Options,
     vm::{Event, QueuePoll},
 };
-
-use crate::proxy::{Proxy, Request};
 
 /// Registers the queue "q" in `proxy_on_configure`, enqueues in `proxy_on_request_headers`, and in `proxy_on_queue_ready` dequeues
 /// and logs the message.

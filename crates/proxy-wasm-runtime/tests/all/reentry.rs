@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{CallError, context::PluginContext, vm::Event};
 
-use crate::proxy::{Proxy, Request, logging_guest};
+use crate::guest::logging_guest;
 
 thread_local! {
     static CONTEXT: RefCell<Option<PluginContext<Proxy>>> = const { RefCell::new(None) };

@@ -1,5 +1,6 @@
 //! Every status that a hostcall answers is one that the Rust SDK takes for it: the SDK panics on any other, which traps the plugin.
 
+use proxy_wasm_memory::{Proxy, Request};
 use proxy_wasm_runtime::{
     context::Options,
     hostcalls::{
@@ -8,8 +9,6 @@ use proxy_wasm_runtime::{
     },
     vm::Event,
 };
-
-use crate::proxy::{Proxy, Request};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
