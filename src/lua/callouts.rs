@@ -212,6 +212,7 @@ fn resume(lua: &Lua, (index, is_over): (usize, bool)) -> Result<(i64, bool)> {
     Ok((resumed, worker::is_pending()))
 }
 
+#[expect(unsafe_code, reason = "Lua gives an address")]
 fn semaphore(lua: &Lua, object: Table, address: usize) -> Result<Semaphore> {
     // SAFETY: callouts.lua gives the address that the object itself has.
     unsafe { Semaphore::anchor(lua, object, address) }?.ok_or_else(|| Error::runtime("a semaphore is needed"))

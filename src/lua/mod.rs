@@ -284,6 +284,7 @@ fn configuration_of_caller(lua: &Lua) -> usize {
 }
 
 /// Runs `call` so that hostcalls can call Lua functions.
+#[expect(unsafe_code, reason = "mlua gives its state for nothing else")]
 fn with_lua<R>(lua: &Lua, call: impl FnOnce() -> R) -> R {
     // SAFETY: mlua's state is the coroutine that called, which is the running one until this returns.
     unsafe { lua.exec_raw_lua(|lua| with_caller(lua.state(), call)) }

@@ -1,5 +1,7 @@
 //! The one function that runs for every request and every chunk: a plain C function, without mlua's conversions.
 
+#![expect(unsafe_code, reason = "LuaJIT calls it with its state")]
+
 use std::{
     ffi::c_int,
     panic::{AssertUnwindSafe, catch_unwind},

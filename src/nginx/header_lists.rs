@@ -157,6 +157,7 @@ impl<'a> Headers<'a> {
             // SAFETY: as in `at`; the part has more elements than the index says.
             let element = unsafe { part.elements.add(self.index * self.list.element_size).cast::<Element>() };
             self.index += 1;
+            // SAFETY: as in `at`.
             if unsafe { (*element).hash } != 0 {
                 return Some(element);
             }
@@ -171,6 +172,7 @@ impl<'a> Iterator for Headers<'a> {
     fn next(&mut self) -> Option<Header<'a>> {
         // SAFETY: as in `at`.
         let element = unsafe { &*self.next_element()? };
+        // SAFETY: as in `at`; names and values have the sizes that stand beside them.
         Some(unsafe {
             Header {
                 name: slice(element.key, element.key_size),

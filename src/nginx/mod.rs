@@ -3,6 +3,8 @@
 //! All of this runs on nginx's one thread of a process. What a request owns stays valid until its cleanup handlers have
 //! run: its pool frees nothing before.
 
+#![expect(unsafe_code, reason = "nginx and ngx_lua are written in C")]
+
 mod cleanup;
 mod header_lists;
 mod headers;

@@ -19,8 +19,6 @@
 //! belongs to one thread.
 
 #![cfg_attr(not(feature = "compile-once"), forbid(unsafe_code))]
-#![cfg_attr(feature = "compile-once", deny(unsafe_code))]
-#![warn(missing_docs)]
 
 pub mod abi;
 pub mod callout;

@@ -4,6 +4,8 @@
 //! nginx takes a module only if it was built for its version and with its options. This one depends on neither, and one file is for
 //! every nginx: when it is opened, it takes over what the running nginx says of itself.
 
+#![expect(unsafe_code, reason = "nginx is written in C")]
+
 mod nginx;
 
 use std::{

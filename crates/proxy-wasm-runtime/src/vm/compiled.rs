@@ -21,7 +21,7 @@ pub(super) fn module(engine: &Engine, bytes: &[u8]) -> Result<Module> {
     })
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "wasmtime trusts what it reads from the disk")]
 fn from_disk(engine: &Engine, path: &Path) -> Result<Module> {
     // SAFETY: only `write` puts files there, with what wasmtime has made, and never changes one.
     unsafe { Module::deserialize_file(engine, path) }

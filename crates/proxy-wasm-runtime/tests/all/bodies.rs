@@ -1,5 +1,7 @@
 //! What bodies cost that a guest holds back or makes longer, in bytes that are allocated, or moved when a buffer grows.
 
+#![expect(unsafe_code, reason = "an allocator is")]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -21,15 +23,18 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.set(ALLOCATED.get() + layout.size());
+        // SAFETY: by the contract of this method, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: by the contract of this method; the system's allocator has made it.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATED.set(ALLOCATED.get() + layout.size());
+        // SAFETY: by the contract of this method; the system's allocator has made it.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
