@@ -2,7 +2,7 @@
 //!
 //! | item | what it does |
 //! | --- | --- |
-//! | [`request`] | makes the request of a call |
+//! | [`request()`] | makes the request of a call |
 //! | [`encode`], [`Decoder`] | messages with their length in front |
 //! | [`Receiver`] | makes [`Event`]s of those of a [`Connection`](crate::Connection) |
 //! | [`Status`] | how a call ended |
