@@ -143,6 +143,24 @@ fn docs_limits_has_a_row_for_each_option_of_load() {
     assert_eq!(documented, known, "the options in docs/limits.md, and those that options.lua knows");
 }
 
+/// Each name in backticks that has a slash and no blank is a path of the repository, or one of the runtime's `src/`.
+#[test]
+fn architecture_names_files_that_there_are() {
+    let page = read("ARCHITECTURE.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let outside_of_blocks = page.split("```").step_by(2);
+    let named: Vec<&str> = outside_of_blocks
+        .flat_map(|text| text.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('/') && !name.contains(' ') && !name.contains("NAME"))
+        .collect();
+    assert!(named.len() > 20);
+    for name in named {
+        let places =
+            [root.to_owned(), root.join("crates/proxy-wasm-runtime"), root.join("crates/proxy-wasm-runtime/src")];
+        assert!(places.iter().any(|place| place.join(name).exists()), "ARCHITECTURE.md names {name}");
+    }
+}
+
 #[test]
 fn docs_apisix_has_the_lines_that_install_sh_prints() {
     let line = |line: &str| line.split(" #").next().unwrap().trim_end().to_owned();
