@@ -139,13 +139,13 @@ pub enum Stage {
 }
 
 /// How many callouts of all plugins may be in flight in this worker: half of its connections are left for requests.
-fn most_in_flight() -> usize {
+fn max_in_flight() -> usize {
     (worker_connections().unwrap_or(DEFAULT_CONNECTIONS) / 2).max(1)
 }
 
 /// How many callouts of one plugin may be in flight in this worker unless its options say otherwise.
 pub fn default_in_flight() -> usize {
-    (most_in_flight() / 2).max(1)
+    (max_in_flight() / 2).max(1)
 }
 
 /// Accepts a callout: Lua is to take it by [`next_new`].
@@ -159,7 +159,7 @@ pub fn start(
     token: u32,
     callout: Callout,
 ) -> Result<(), Refusal> {
-    let limit = most_in_flight();
+    let limit = max_in_flight();
     if CALLOUTS.open.borrow().len() >= limit {
         return Err(Refusal::Failed(format!(
             "plugin {:?} wants {} callouts in flight in this worker, those of all plugins: half of its worker_connections allow {limit}",

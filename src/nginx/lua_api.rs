@@ -7,7 +7,7 @@ use mlua::ffi::{
     lua_pushlstring, lua_rawget, lua_settop, lua_tolstring, lua_touserdata, lua_type,
 };
 
-use super::{one_thread::OneThread, request::Request};
+use super::{one_thread::OneThread, request::Request, variables::forget_readings};
 
 /// Functions are in Lua's registry, their names after this.
 const PREFIX: &str = "resty.wasm.";
@@ -117,7 +117,8 @@ pub fn call(name: &str, arguments: &[Argument<'_>]) -> Result<Option<Vec<u8>>, S
             check_length("an argument", bytes)?;
         }
     }
-    super::variables::forget_readings();
+    // Lua may change anything, and have this library read before it does.
+    forget_readings();
     let mut call = Call { name, arguments, result: Ok(None) };
     // SAFETY: with_caller's contract. lua_cpcall catches what run_call raises, and leaves a message when it returns an error; the
     // call lives until it returns.
@@ -129,6 +130,7 @@ pub fn call(name: &str, arguments: &[Argument<'_>]) -> Result<Option<Vec<u8>>, S
         }
         lua_settop(state, top);
     }
+    forget_readings();
     call.result
 }
 

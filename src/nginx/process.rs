@@ -6,7 +6,7 @@ use super::symbols::{NgxModule, Symbols};
 const MASTER: c_int = 1;
 
 /// A larger number of connections than this is none.
-const MOST_CONNECTIONS: usize = 1 << 24;
+const MAX_CONNECTIONS: usize = 1 << 24;
 
 /// Whether this process runs timers and requests and has not begun to end.
 pub fn process_goes_on() -> bool {
@@ -58,5 +58,5 @@ pub fn worker_connections() -> Option<usize> {
         let core = (!list.is_null()).then(|| *list.wrapping_add((*modules.ngx_event_core_module).ctx_index))?;
         (!core.is_null()).then(|| *core)?
     };
-    (1..=MOST_CONNECTIONS).contains(&connections).then_some(connections)
+    (1..=MAX_CONNECTIONS).contains(&connections).then_some(connections)
 }

@@ -25,7 +25,7 @@ pub struct Request {
 /// The bytes that a callback is about.
 pub type Body = NonNull<[u8]>;
 
-// SAFETY: the host crate asks for Send because of its dependencies. nginx runs a request on one thread; the one thread that this
+// SAFETY: the runtime asks for Send because of its dependencies. nginx runs a request on one thread; the one thread that this
 // library starts, the clock of the guests, has no request.
 unsafe impl Send for Request {}
 

@@ -17,9 +17,9 @@ use super::{
 /// Where ngx_lua puts a name in lower case: as long as the name.
 type Lowercase = SmallVec<[c_uchar; 64]>;
 
-/// How many readings are remembered at once, of names of at most [`LONGEST_REMEMBERED`] bytes.
-const MOST_REMEMBERED: usize = 64;
-const LONGEST_REMEMBERED: usize = 128;
+/// How many readings are remembered at once, of names of at most [`MAX_NAME_SIZE`] bytes.
+const MAX_READINGS: usize = 64;
+const MAX_NAME_SIZE: usize = 128;
 
 /// What nginx may take of a request's pool for a reading beside the value: a variable that no configuration uses has
 /// an `ngx_http_variable_value_t` made for each.
@@ -49,21 +49,32 @@ pub fn read<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
     if !ticker::runs() {
         return get(request, name);
     }
-    let mut remembered = READINGS.remembered.borrow_mut();
-    if let Some(reading) = remembered.iter().find(|reading| reading.request == request.key() && *reading.name == *name)
-    {
-        // SAFETY: the callback that has read it, and with it the request, goes on: else it were forgotten.
-        return reading.value.map(|(data, size)| unsafe { slice(data, size) });
+    if let Some(value) = remembered(request, name) {
+        return value;
     }
     let value = get(request, name);
     let size = value.map_or(0, <[u8]>::len);
     READINGS.kept.set(READINGS.kept.get().wrapping_add(PER_READING + size));
-    if remembered.len() < MOST_REMEMBERED && name.len() <= LONGEST_REMEMBERED {
-        let value = value.map(|value| (value.as_ptr(), size));
+    remember(request, name, value);
+    value
+}
+
+/// What was read of a variable; `None` when nothing is remembered of it.
+fn remembered<'a>(request: &'a Request, name: &[u8]) -> Option<Option<&'a [u8]>> {
+    let remembered = READINGS.remembered.borrow();
+    let is_same = |reading: &&Reading| reading.request == request.key() && *reading.name == *name;
+    let value = remembered.iter().find(is_same)?.value;
+    // SAFETY: the callback that has read it, and with it the request, goes on: else it were forgotten.
+    Some(value.map(|(data, size)| unsafe { slice(data, size) }))
+}
+
+fn remember(request: &Request, name: &[u8], value: Option<&[u8]>) {
+    let mut remembered = READINGS.remembered.borrow_mut();
+    if remembered.len() < MAX_READINGS && name.len() <= MAX_NAME_SIZE {
+        let value = value.map(|value| (value.as_ptr(), value.len()));
         remembered.push(Reading { request: request.key(), name: name.into(), value });
         READINGS.has_some.set(true);
     }
-    value
 }
 
 /// Nothing that was read is known any more: a callback begins or ends, or something has changed.
