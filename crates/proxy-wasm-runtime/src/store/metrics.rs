@@ -26,9 +26,9 @@ const PLACE: &[u8] = b"place:";
 /// Stands before a metric in the key of the entry that has its value.
 const VALUE: &[u8] = b"value:";
 /// How many metrics the plugins with one `vm_id` can define. A plugin that makes names from what clients send reaches it.
-const MOST: usize = 10_000;
+const MAX_METRICS: usize = 10_000;
 /// How many ids one virtual machine can have: those stay whose metrics the dict has dropped.
-const MOST_IDS: usize = 10 * MOST;
+const MAX_IDS: usize = 10 * MAX_METRICS;
 /// The part of the dict for the metrics of one `vm_id`, unless `metric_limit` says another: a sixteenth.
 const SHARE: usize = 16;
 /// Whose metrics the host's own are: no `vm_id` is written so.
@@ -92,7 +92,7 @@ impl Metrics {
         let name = |counted: &[u8]| [counted, &owner].concat();
         let quotas = Quotas {
             bytes: Quota::new("metric_limit", &name(b"metric-bytes:"), options.metric_limit, SHARE),
-            metrics: Quota::new("the host", &name(b"metrics:"), Some(MOST), SHARE),
+            metrics: Quota::new("the host", &name(b"metrics:"), Some(MAX_METRICS), SHARE),
         };
         Self { quotas: Some(quotas), ..Self::of(owner) }
     }
@@ -124,8 +124,8 @@ impl Metrics {
         name: &[u8],
         described: Vec<u8>,
     ) -> Result<u32, MetricError> {
-        if self.defined.len() >= MOST_IDS {
-            return Err(MetricError::TooMany(MOST_IDS));
+        if self.defined.len() >= MAX_IDS {
+            return Err(MetricError::TooMany(MAX_IDS));
         }
         if self.quotas.is_some() && prometheus::is_reserved(name) {
             return Err(MetricError::Reserved);
@@ -439,11 +439,11 @@ mod tests {
         let (dict, options) = (InProcess::new(64 << 20), Options::new("vm"));
         let options = Options { metric_limit: Some(usize::MAX), ..options };
         let mut metrics = Metrics::new(&options);
-        for n in 0..MOST {
+        for n in 0..MAX_METRICS {
             define(&mut metrics, &dict, MetricType::Counter, &n.to_string());
         }
         let too_many = |metrics: &mut Metrics, name: &[u8]| {
-            matches!(metrics.define(&dict, MetricType::Counter, name), Err(MetricError::TooMany(MOST)))
+            matches!(metrics.define(&dict, MetricType::Counter, name), Err(MetricError::TooMany(MAX_METRICS)))
         };
         assert!(too_many(&mut metrics, b"more"));
         assert_eq!(define(&mut metrics, &dict, MetricType::Counter, "1"), 2);

@@ -341,14 +341,11 @@ fn a_trap_forgets_the_callouts_of_the_instance_and_wakes_who_waits() {
     assert_eq!(running.said(), "");
 }
 
-#[test]
-fn no_more_callouts_are_in_flight_than_the_limit_allows() {
-    let options = Options { callouts_in_flight: Some(1), ..Options::new("a plugin") };
+/// A guest that makes two callouts in a request may have one, and another when that is answered. `rule` is what the log says.
+fn has_room_for_one(options: Options, rule: &str) {
     let running = Running::with(options, &[CALL_TWICE_AND_PAUSE, &on_response("(call $http)")]);
     assert_eq!(running.on_request_headers(), Outcome::Wait);
-    assert!(running.proxy.logged(
-        "plugin \"a plugin\": proxy_on_request_headers wants 2 callouts in flight: callouts_in_flight allows 1"
-    ));
+    assert!(running.proxy.logged(&format!("plugin \"a plugin\": proxy_on_request_headers wants {rule}")));
     assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
     running.answer().unwrap();
     assert_eq!(running.said(), "r", "there is room again");
@@ -356,17 +353,11 @@ fn no_more_callouts_are_in_flight_than_the_limit_allows() {
 }
 
 #[test]
-fn no_more_callouts_of_a_request_are_in_flight_than_the_limit_allows() {
-    let options = Options { callouts_per_request: 1, ..Options::new("a plugin") };
-    let running = Running::with(options, &[CALL_TWICE_AND_PAUSE, &on_response("(call $http)")]);
-    assert_eq!(running.on_request_headers(), Outcome::Wait);
-    assert!(running.proxy.logged(
-        "plugin \"a plugin\": proxy_on_request_headers wants 2 callouts of one request in flight: callouts_per_request allows 1"
-    ));
-    assert_eq!(running.said(), "!:", "INTERNAL_FAILURE");
-    running.answer().unwrap();
-    assert_eq!(running.said(), "r", "there is room again");
-    assert_eq!(running.proxy.tokens().len(), 1);
+fn no_more_callouts_are_in_flight_than_the_limits_allow() {
+    let of_plugin = Options { callouts_in_flight: Some(1), ..Options::new("a plugin") };
+    has_room_for_one(of_plugin, "2 callouts in flight: callouts_in_flight allows 1");
+    let of_request = Options { callouts_per_request: 1, ..Options::new("a plugin") };
+    has_room_for_one(of_request, "2 callouts of one request in flight: callouts_per_request allows 1");
 }
 
 #[test]
